@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What every script here shares: progress lines, errors, the cache.
+# To be sourced, after "set -euo pipefail".
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CACHE=${CTRFW_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ctrfw}
+mkdir -p "$CACHE"
+CACHE=$(cd "$CACHE" && pwd -P)
+BUILD=$TOP/build
+# One clock for a whole run, also over the scripts that call each other.
+CTRFW_T0=${CTRFW_T0:-$EPOCHSECONDS}
+export CTRFW_T0 CTRFW_CACHE=$CACHE
+export LC_ALL=C.UTF-8
+
+say() {
+	local s=$((EPOCHSECONDS - CTRFW_T0))
+	printf '[ctrfw] %d:%02d %s\n' $((s / 60)) $((s % 60)) "$*" >&2
+}
+
+# die WHAT-IS-WRONG [HOW-TO-MEND-IT]
+die() {
+	say "error: $1"
+	[ $# -lt 2 ] || say "  mend: $2"
+	exit 1
+}
+
+need_root() {
+	[ "$(id -u)" = 0 ] || die "$1 needs root." "run it with sudo, or as root."
+}
+
+# logged NAME WHAT MEND CMD...: runs CMD with its output in build/log/NAME.log,
+# with a sign of life every 20 s; shows the log's end if CMD fails.
+logged() {
+	local name=$1 what=$2 mend=$3 log pid beat t0=$EPOCHSECONDS rc=0
+	shift 3
+	mkdir -p "$BUILD/log"
+	log=$BUILD/log/$name.log
+	say "$what ..."
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	(
+		while sleep 20; do
+			say "  ... $what, $((EPOCHSECONDS - t0)) s: $(tail -n 1 "$log" 2>/dev/null | tr -d '\r' | cut -c 1-70)"
+		done
+	) &
+	beat=$!
+	wait "$pid" || rc=$?
+	{ kill "$beat" && wait "$beat"; } 2>/dev/null || true
+	if [ $rc -ne 0 ]; then
+		say "failed after $((EPOCHSECONDS - t0)) s: $what; the end of $log:"
+		tail -n 25 "$log" | sed 's/^/    /' >&2
+		die "$what failed (exit $rc)." "$mend"
+	fi
+	say "done in $((EPOCHSECONDS - t0)) s: $what"
+}
+
+# key FILE-OR-TEXT...: a short hash over the contents of files, comments left
+# out, and over words.
+key() {
+	local x
+	for x in "$@"; do
+		if [ -f "$x" ]; then sed '/^[[:space:]]*#/d' "$x"; else printf '%s\n' "$x"; fi
+	done | sha256sum | cut -c 1-16
+}
+
+# cached NOUN KEY MAKER [ARGS...]: prints $CACHE/NOUN-KEY. If it is not there,
+# runs "MAKER TEMPDIR ARGS..." and renames the result, so that an interrupted
+# run leaves nothing that looks finished. Older entries of the noun go.
+cached() {
+	local noun=$1 _dir=$CACHE/$1-$2 _maker=$3 _tmp old lock
+	shift 3
+	if [ ! -e "$_dir" ]; then
+		exec {lock}>"$CACHE/.lock-$noun"
+		if ! flock -n "$lock"; then
+			say "waiting for another run that makes the same $noun ..."
+			flock "$lock"
+		fi
+		if [ ! -e "$_dir" ]; then
+			for old in "$CACHE/.tmp-$noun".*; do drop_tree "$old"; done
+			_tmp=$CACHE/.tmp-$noun.$$
+			mkdir "$_tmp"
+			"$_maker" "$_tmp" "$@" >&2
+			mv -T "$_tmp" "$_dir"
+			for old in "$CACHE/$noun"-????????????????; do
+				[ "$old" = "$_dir" ] || drop_tree "$old"
+			done
+		fi
+		exec {lock}>&-
+	fi
+	printf '%s\n' "$_dir"
+}
+
+# Never follow a mount that an interrupted run may have left behind.
+drop_tree() {
+	[ -e "$1" ] || return 0
+	if grep -qF " $1/" /proc/self/mounts; then
+		die "$1 has something mounted below it." "umount it, then run again."
+	fi
+	rm -rf --one-file-system "$1"
+}
