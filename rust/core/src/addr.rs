@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IP addresses and prefixes.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A network prefix: an address whose host bits are zero, and its length in bits.
+///
+/// # Invariants
+///
+/// `len` is at most 32 (IPv4) or 128 (IPv6), and the bits of `net` after the first `len` are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    net: IpAddr,
+    len: u8,
+}
+
+impl Prefix {
+    /// The prefix of `len` bits that `addr` lies in; [`None`] if the family has no such length.
+    pub fn new(addr: IpAddr, len: u8) -> Option<Self> {
+        let net = match addr {
+            IpAddr::V4(addr) => {
+                let host = 32u8.checked_sub(len)?;
+                let mask = u32::MAX.checked_shl(host.into()).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask))
+            }
+            IpAddr::V6(addr) => {
+                let host = 128u8.checked_sub(len)?;
+                let mask = u128::MAX.checked_shl(host.into()).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask))
+            }
+        };
+        // INVARIANT: the subtraction checked the length, the mask cleared the host bits.
+        Some(Self { net, len })
+    }
+
+    /// Parses `ADDRESS` or `ADDRESS/LENGTH`; host bits are cleared.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut halves = text.splitn(2, |byte| *byte == b'/');
+        let addr = core::str::from_utf8(halves.next()?).ok()?;
+        let addr: IpAddr = addr.parse().ok()?;
+        let len = match halves.next() {
+            Some(len) => decimal(len, 128)?.try_into().ok()?,
+            None => Self::full_len(addr),
+        };
+        Self::new(addr, len)
+    }
+
+    /// Whether `addr` lies in the prefix.
+    #[inline]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        // A shift by the whole width gives `None`: a prefix of length 0 holds every address.
+        match (self.net, addr) {
+            (IpAddr::V4(net), IpAddr::V4(addr)) => {
+                let host = 32u32.wrapping_sub(self.len.into());
+                (net.to_bits() ^ addr.to_bits())
+                    .checked_shr(host)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(addr)) => {
+                let host = 128u32.wrapping_sub(self.len.into());
+                (net.to_bits() ^ addr.to_bits())
+                    .checked_shr(host)
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the two are of one address family.
+    pub fn same_family(&self, other: &Self) -> bool {
+        self.net.is_ipv4() == other.net.is_ipv4()
+    }
+
+    fn full_len(addr: IpAddr) -> u8 {
+        if addr.is_ipv4() {
+            32
+        } else {
+            128
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", KernelAddr(self.net))?;
+        if self.len != Self::full_len(self.net) {
+            write!(f, "/{}", self.len)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints an address as the kernel's `%pI4` and `%pI6c` do.
+///
+/// The standard library prints IPv6 the same way but for ISATAP interface identifiers
+/// (`...:0:5efe:a.b.c.d`), which the kernel writes with a dotted tail.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelAddr(pub IpAddr);
+
+impl fmt::Display for KernelAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(addr) => fmt::Display::fmt(&addr, f),
+            IpAddr::V6(addr) => fmt_ip6_compressed(&addr, f),
+        }
+    }
+}
+
+/// C counterpart: `ip6_compressed_string()` in `lib/vsprintf.c`.
+fn fmt_ip6_compressed(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let segments = addr.segments();
+    let [_, _, _, _, s4, s5, s6, s7] = segments;
+    let v4mapped = addr.to_ipv4_mapped().is_some();
+    let isatap = s4 | 0x0200 == 0x0200 && s5 == 0x5efe;
+    let dotted = v4mapped || isatap;
+    let words = if dotted { 6 } else { 8 };
+
+    // The first of the longest runs of zero words; a single one is not worth `::`.
+    let (mut best_at, mut best_len) = (usize::MAX, 1usize);
+    let (mut run_at, mut run_len) = (0usize, 0usize);
+    for (at, word) in segments.iter().take(words).enumerate() {
+        if *word != 0 {
+            run_len = 0;
+            continue;
+        }
+        if run_len == 0 {
+            run_at = at;
+        }
+        run_len = run_len.saturating_add(1);
+        if run_len > best_len {
+            (best_at, best_len) = (run_at, run_len);
+        }
+    }
+    let best_end = best_at.saturating_add(best_len);
+
+    let mut colon = false;
+    for (at, word) in segments.iter().take(words).enumerate() {
+        if at == best_at {
+            f.write_str("::")?;
+            colon = false;
+        } else if at < best_at || at >= best_end {
+            if colon {
+                f.write_str(":")?;
+            }
+            write!(f, "{word:x}")?;
+            colon = true;
+        }
+    }
+    if dotted {
+        if colon {
+            f.write_str(":")?;
+        }
+        let tail = Ipv4Addr::from_bits((u32::from(s6) << 16) | u32::from(s7));
+        fmt::Display::fmt(&tail, f)?;
+    }
+    Ok(())
+}
+
+/// Parses a decimal number of digits only that is at most `max`.
+pub(crate) fn decimal(text: &[u8], max: u32) -> Option<u32> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut value = 0u32;
+    for byte in text {
+        let digit = char::from(*byte).to_digit(10)?;
+        value = value.checked_mul(10)?.checked_add(digit)?;
+    }
+    (value <= max).then_some(value)
+}

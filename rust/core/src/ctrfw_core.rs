@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The part of ctrfw that knows no kernel: the rule language, packet parsing, verdicts, the log
+//! limit and the text of a trace line.
+//!
+//! The same files are compiled into the module by Kbuild and under cargo, where they are tested.
+//! Nothing here allocates, blocks or panics, so every function may be called from any context,
+//! softirq included, unless its documentation says otherwise.
+
+// Kbuild adds the attribute itself.
+#![cfg_attr(not(MODULE), no_std)]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+/// The version of ctrfw.
+pub const VERSION: &str = "0.1.0";
+
+pub mod addr;
+pub mod error;
+pub mod event;
+pub mod hook;
+pub mod iface;
+pub mod lexer;
+pub mod limit;
+pub mod loader;
+pub mod matcher;
+pub mod netns;
+pub mod packet;
+pub mod parser;
+pub mod port;
+pub mod proto;
+pub mod rule;

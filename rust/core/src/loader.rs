@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text that arrives in pieces of any size, as statements.
+
+use core::marker::PhantomData;
+
+use crate::error::{Error, Excerpt, Fault};
+use crate::parser::Grammar;
+
+/// The longest line in bytes, without its newline.
+pub const MAX_LINE: usize = 1023;
+
+/// Takes what is parsed.
+pub trait Sink<Item> {
+    /// Why it can take no more, apart from the language.
+    type Error;
+
+    /// Takes what one line says.
+    fn accept(&mut self, item: Item) -> Result<(), Refusal<Self::Error>>;
+}
+
+/// Why a sink does not take a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal<E> {
+    /// It does not fit what came before; what would have.
+    Expected(&'static str),
+    /// The sink can take nothing at all.
+    Sink(E),
+}
+
+/// Why a text was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadError<E> {
+    /// It is not in the language.
+    Language(Error),
+    /// The sink could not take it; the line (from 1) at which that was.
+    Sink(u32, E),
+}
+
+/// Puts pieces together to lines, and hands what they say to a [`Sink`].
+///
+/// Once an error was returned the text is refused as a whole; feeding it further makes no sense.
+#[derive(Debug)]
+pub struct Loader<G> {
+    /// The line that has begun but not ended.
+    partial: [u8; MAX_LINE],
+    /// How much of `partial` is used.
+    used: usize,
+    /// How many lines have ended.
+    lines: u32,
+    grammar: PhantomData<G>,
+}
+
+impl<G: Grammar> Default for Loader<G> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<G: Grammar> Loader<G> {
+    /// A loader that has seen nothing.
+    pub const fn new() -> Self {
+        Self {
+            partial: [0; MAX_LINE],
+            used: 0,
+            lines: 0,
+            grammar: PhantomData,
+        }
+    }
+
+    /// Takes the next piece.
+    ///
+    /// A line that has not ended yet is checked as far as it goes: what no continuation could mend
+    /// is refused at once, so that the writer hears of it.
+    pub fn feed<S: Sink<G::Item>>(
+        &mut self,
+        mut piece: &[u8],
+        sink: &mut S,
+    ) -> Result<(), LoadError<S::Error>> {
+        while let Some(len) = piece.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = piece.split_at_checked(len).unwrap_or((piece, &[]));
+            piece = rest.get(1..).unwrap_or(&[]);
+            if self.used == 0 && line.len() <= MAX_LINE {
+                self.line(line, sink)?;
+            } else {
+                self.append(line)?;
+                self.flush(sink)?;
+            }
+        }
+        self.append(piece)?;
+        self.check()
+    }
+
+    /// Ends the text: a last line needs no newline.
+    pub fn finish<S: Sink<G::Item>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
+        if self.used == 0 {
+            return Ok(());
+        }
+        self.flush(sink)
+    }
+
+    fn pending(&self) -> &[u8] {
+        self.partial.get(..self.used).unwrap_or(&[])
+    }
+
+    /// Checks the line that has begun, as far as it goes.
+    fn check<E>(&self) -> Result<(), LoadError<E>> {
+        match G::parse(self.pending()) {
+            Err(fault) if fault.definite => Err(self.error(&fault)),
+            _ => Ok(()),
+        }
+    }
+
+    fn append<E>(&mut self, piece: &[u8]) -> Result<(), LoadError<E>> {
+        let room = self.partial.get_mut(self.used..).unwrap_or(&mut []);
+        let fits = piece.len().min(room.len());
+        for (to, from) in room.iter_mut().zip(piece) {
+            *to = *from;
+        }
+        self.used = self.used.saturating_add(fits);
+        if fits == piece.len() {
+            return Ok(());
+        }
+        // What is wrong with the line's beginning is told first, however the text was cut.
+        self.check()?;
+        Err(self.error(&Fault {
+            at: MAX_LINE,
+            text: Some(Excerpt::new(self.pending())),
+            expected: "a line of at most 1023 bytes",
+            definite: true,
+        }))
+    }
+
+    fn flush<S: Sink<G::Item>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
+        let partial = self.partial;
+        let used = self.used;
+        self.used = 0;
+        self.line(partial.get(..used).unwrap_or(&[]), sink)
+    }
+
+    fn line<S: Sink<G::Item>>(
+        &mut self,
+        line: &[u8],
+        sink: &mut S,
+    ) -> Result<(), LoadError<S::Error>> {
+        let item = G::parse(line).map_err(|fault| self.error(&fault))?;
+        if let Some(item) = item {
+            sink.accept(item).map_err(|refusal| match refusal {
+                Refusal::Expected(expected) => self.error(&Fault {
+                    at: 0,
+                    text: Some(Excerpt::new(line)),
+                    expected,
+                    definite: true,
+                }),
+                Refusal::Sink(error) => LoadError::Sink(self.lines.saturating_add(1), error),
+            })?;
+        }
+        self.lines = self.lines.saturating_add(1);
+        Ok(())
+    }
+
+    fn error<E>(&self, fault: &Fault) -> LoadError<E> {
+        LoadError::Language(Error::new(self.lines.saturating_add(1), fault))
+    }
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a packet says of itself, read without trusting a word of it.
+//!
+//! Nothing but bytes that are there is read, and lengths are believed only as far as they lie
+//! inside the packet. A field that cannot be read is absent from [`Headers`], and
+//! [`Headers::unparsed`] tells why.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::hook::Hook;
+use crate::iface::IfName;
+use crate::netns::NetnsId;
+use crate::proto::Protocol;
+
+/// Most extension headers that are followed before a packet counts as unparsed.
+///
+/// RFC 8200 lets each kind occur once, destination options twice.
+pub const MAX_EXTENSION_HEADERS: usize = 16;
+
+/// The bytes of a packet, from its network header on.
+pub trait Source {
+    /// How many bytes there are.
+    fn len(&self) -> u32;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `N` bytes at `offset`; [`None`] if any of them is not there.
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+}
+
+impl Source for [u8] {
+    fn len(&self) -> u32 {
+        <[u8]>::len(self).try_into().unwrap_or(u32::MAX)
+    }
+
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.get(usize::try_from(offset).ok()?..)?
+            .first_chunk()
+            .copied()
+    }
+}
+
+/// The address family that a hook was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `NFPROTO_IPV4`
+    Ipv4,
+    /// `NFPROTO_IPV6`
+    Ipv6,
+}
+
+/// TCP's flags, the byte as it is in the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpFlags(pub u8);
+
+impl fmt::Display for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
+        let mut left = self.0;
+        let mut separator = "";
+        for name in NAMES {
+            if left & 1 != 0 {
+                f.write_str(separator)?;
+                f.write_str(name)?;
+                separator = ",";
+            }
+            left >>= 1;
+        }
+        if separator.is_empty() {
+            f.write_str("-")?;
+        }
+        Ok(())
+    }
+}
+
+/// What follows the network headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A protocol with ports; the flags are TCP's, if they could be read.
+    Ports {
+        /// Source port
+        source: u16,
+        /// Destination port
+        dest: u16,
+        /// TCP's flags
+        flags: Option<TcpFlags>,
+    },
+    /// ICMP or ICMPv6.
+    Icmp {
+        /// Type
+        kind: u8,
+        /// Code
+        code: u8,
+    },
+    /// A protocol without ports.
+    Other,
+    /// Nothing of the transport header: the packet is a later fragment.
+    LaterFragment,
+    /// Something that cannot be read.
+    Unreadable,
+}
+
+/// Whether the packet is a piece of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// It is a whole datagram.
+    No,
+    /// The first piece.
+    First,
+    /// A later piece, at this offset in bytes.
+    Later(u32),
+}
+
+/// Why a packet could not be parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It ends within the IP header.
+    ShortHeader,
+    /// The IP header is not of the family that the hook is for.
+    Version,
+    /// The IPv4 header says that it is shorter than can be.
+    HeaderLength,
+    /// The IP header says that the packet is longer than it is, or shorter than its header.
+    TotalLength,
+    /// It ends within an extension header.
+    ShortExtension,
+    /// More than [`MAX_EXTENSION_HEADERS`].
+    ManyExtensions,
+    /// It ends within the transport header.
+    ShortTransport,
+    /// A fragment that would overwrite the TCP header (RFC 1858, RFC 3128).
+    TinyOffset,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ShortHeader => "short-header",
+            Self::Version => "version",
+            Self::HeaderLength => "header-length",
+            Self::TotalLength => "total-length",
+            Self::ShortExtension => "short-extension",
+            Self::ManyExtensions => "many-extensions",
+            Self::ShortTransport => "short-transport",
+            Self::TinyOffset => "tiny-offset",
+        })
+    }
+}
+
+/// The fields of a packet's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Source and destination address.
+    pub addrs: Option<(IpAddr, IpAddr)>,
+    /// The protocol of the payload, behind all extension headers.
+    pub proto: Option<Protocol>,
+    /// The transport header.
+    pub transport: Transport,
+    /// The packet's place in a fragmented datagram.
+    pub fragment: Fragment,
+    /// Length in bytes, from the network header to the end of the datagram.
+    pub len: u32,
+    /// Why not everything could be read.
+    pub unparsed: Option<Reason>,
+}
+
+impl Headers {
+    /// Parses the headers of a packet that a hook for `family` got.
+    pub fn parse<S: Source + ?Sized>(family: Family, source: &S) -> Self {
+        let mut headers = Self {
+            addrs: None,
+            proto: None,
+            transport: Transport::Unreadable,
+            fragment: Fragment::No,
+            len: source.len(),
+            unparsed: None,
+        };
+        let parsed = match family {
+            Family::Ipv4 => headers.parse_ipv4(source),
+            Family::Ipv6 => headers.parse_ipv6(source),
+        };
+        headers.unparsed = parsed.err();
+        headers
+    }
+
+    fn parse_ipv4<S: Source + ?Sized>(&mut self, source: &S) -> Result<(), Reason> {
+        let header = source.read::<20>(0).ok_or(Reason::ShortHeader)?;
+        let [version_ihl, _, t0, t1, _, _, f0, f1, _, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            header;
+        if version_ihl >> 4 != 4 {
+            return Err(Reason::Version);
+        }
+        self.addrs = Some((
+            IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
+            IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
+        ));
+        let header_len = u32::from(version_ihl & 0xf) << 2;
+        if header_len < 20 {
+            return Err(Reason::HeaderLength);
+        }
+        let total = u32::from(u16::from_be_bytes([t0, t1]));
+        // 0 is what a GSO packet of more than 64 KiB has.
+        if total != 0 {
+            if total < header_len || total > self.len {
+                return Err(Reason::TotalLength);
+            }
+            self.len = total;
+        }
+        if header_len > self.len {
+            return Err(Reason::ShortHeader);
+        }
+        let proto = Protocol(proto);
+        self.proto = Some(proto);
+
+        let fragment = u16::from_be_bytes([f0, f1]);
+        let offset = u32::from(fragment & 0x1fff) << 3;
+        let more = fragment & 0x2000 != 0;
+        self.parse_transport(source, proto, header_len, offset, more)
+    }
+
+    fn parse_ipv6<S: Source + ?Sized>(&mut self, source: &S) -> Result<(), Reason> {
+        let [version, _, _, _, p0, p1, mut next, _] =
+            source.read::<8>(0).ok_or(Reason::ShortHeader)?;
+        let from = source.read::<16>(8).ok_or(Reason::ShortHeader)?;
+        let to = source.read::<16>(24).ok_or(Reason::ShortHeader)?;
+        if version >> 4 != 6 {
+            return Err(Reason::Version);
+        }
+        self.addrs = Some((
+            IpAddr::V6(Ipv6Addr::from(from)),
+            IpAddr::V6(Ipv6Addr::from(to)),
+        ));
+        let payload = u32::from(u16::from_be_bytes([p0, p1]));
+        // 0 is what a jumbogram has, and a GSO packet of more than 64 KiB.
+        if payload != 0 {
+            let total = payload.saturating_add(40);
+            if total > self.len {
+                return Err(Reason::TotalLength);
+            }
+            self.len = total;
+        }
+
+        let mut at = 40u32;
+        for _ in 0..MAX_EXTENSION_HEADERS {
+            let size = match next {
+                // Hop-by-hop options, routing, destination options
+                0 | 43 | 60 => {
+                    let [following, len] = self.read(source, at).ok_or(Reason::ShortExtension)?;
+                    next = following;
+                    u32::from(len).saturating_add(1) << 3
+                }
+                // Authentication header
+                51 => {
+                    let [following, len] = self.read(source, at).ok_or(Reason::ShortExtension)?;
+                    next = following;
+                    u32::from(len).saturating_add(2) << 2
+                }
+                // Fragment
+                44 => {
+                    let [following, _, o0, o1, _, _, _, _] =
+                        self.read(source, at).ok_or(Reason::ShortExtension)?;
+                    next = following;
+                    let field = u16::from_be_bytes([o0, o1]);
+                    let offset = u32::from(field & 0xfff8);
+                    if field & 1 != 0 {
+                        self.fragment = Fragment::First;
+                    }
+                    if offset != 0 {
+                        // In what follows no further header can be told from data.
+                        self.fragment = Fragment::Later(offset);
+                        self.transport = Transport::LaterFragment;
+                        if is_extension(next) {
+                            return Ok(());
+                        }
+                        self.proto = Some(Protocol(next));
+                        return self.check_offset(Protocol(next), offset);
+                    }
+                    8
+                }
+                _ => break,
+            };
+            at = at.saturating_add(size);
+            if at > self.len {
+                return Err(Reason::ShortExtension);
+            }
+        }
+        if is_extension(next) {
+            return Err(Reason::ManyExtensions);
+        }
+        let proto = Protocol(next);
+        self.proto = Some(proto);
+        self.parse_transport(source, proto, at, 0, false)
+    }
+
+    /// Reads the transport header at `at`, or notes why there is none.
+    fn parse_transport<S: Source + ?Sized>(
+        &mut self,
+        source: &S,
+        proto: Protocol,
+        at: u32,
+        offset: u32,
+        more: bool,
+    ) -> Result<(), Reason> {
+        if offset != 0 {
+            self.fragment = Fragment::Later(offset);
+            self.transport = Transport::LaterFragment;
+            return self.check_offset(proto, offset);
+        }
+        if more {
+            self.fragment = Fragment::First;
+        }
+        if proto.has_ports() {
+            let [s0, s1, d0, d1] = self.read(source, at).ok_or(Reason::ShortTransport)?;
+            let flags = if proto == Protocol::TCP {
+                let at = at.saturating_add(13);
+                self.read(source, at).map(|[flags]| TcpFlags(flags))
+            } else {
+                None
+            };
+            self.transport = Transport::Ports {
+                source: u16::from_be_bytes([s0, s1]),
+                dest: u16::from_be_bytes([d0, d1]),
+                flags,
+            };
+        } else if matches!(proto, Protocol::ICMP | Protocol::ICMPV6) {
+            let [kind, code] = self.read(source, at).ok_or(Reason::ShortTransport)?;
+            self.transport = Transport::Icmp { kind, code };
+        } else {
+            self.transport = Transport::Other;
+        }
+        Ok(())
+    }
+
+    /// A later fragment must lie behind the TCP header's ports and flags.
+    fn check_offset(&mut self, proto: Protocol, offset: u32) -> Result<(), Reason> {
+        if proto == Protocol::TCP && offset < 16 {
+            self.transport = Transport::Unreadable;
+            return Err(Reason::TinyOffset);
+        }
+        Ok(())
+    }
+
+    /// The `N` bytes at `at`, if the datagram has them: what lies behind it is padding.
+    fn read<const N: usize>(&self, source: &(impl Source + ?Sized), at: u32) -> Option<[u8; N]> {
+        let end = at.checked_add(u32::try_from(N).ok()?)?;
+        if end > self.len {
+            return None;
+        }
+        source.read(at)
+    }
+}
+
+/// Whether `next` stands for an IPv6 extension header that is followed.
+fn is_extension(next: u8) -> bool {
+    // Hop-by-hop options, routing, fragment, authentication header, destination options
+    matches!(next, 0 | 43 | 44 | 51 | 60)
+}
+
+/// A packet at a hook: all that a rule can ask about.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// The hook it is at.
+    pub hook: Hook,
+    /// The namespace whose hook it is.
+    pub netns: NetnsId,
+    /// The interface it came in by.
+    pub input: IfName,
+    /// The interface it will leave by.
+    pub output: IfName,
+    /// Its headers.
+    pub headers: Headers,
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The grammar: a line of the table, a line of the trace file.
+
+use crate::addr::Prefix;
+use crate::error::Fault;
+use crate::hook::{Hook, HookSet};
+use crate::iface::IfPattern;
+use crate::lexer::{Word, Words};
+use crate::matcher::Match;
+use crate::netns::NetnsMatch;
+use crate::port::PortRange;
+use crate::proto::Protocol;
+use crate::rule::{DefaultVerb, Rule, Scope, Verb};
+
+const ADDRESS: &str = "an IPv4 or IPv6 address, or ADDRESS/LENGTH";
+const PROTOCOL: &str = "a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255";
+const PORTS: &str = "a port from 0 to 65535, or a range FIRST-LAST";
+const INTERFACE: &str = "an interface name of at most 15 characters, or the beginning of one and *";
+const HOOKS: &str =
+    "hooks, separated by commas: pre_routing, local_in, forward, post_routing, local_out";
+const NETNS: &str = "host, container, or a network namespace's inode number";
+const VERB: &str = "allow or deny";
+const STATEMENT: &str = "allow, deny or default";
+const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
+const SCOPE_KEY: &str = "hook or netns";
+const TRACE: &str = "all, off, or one of from, to, proto, sport, dport, in, out, hook, netns";
+const END: &str = "nothing more on this line";
+const TWICE: &str = "each word once in a statement";
+const SAME_FAMILY: &str = "an address of the same family as the other one";
+const WITH_PORTS: &str =
+    "no port, as the protocol has none (tcp, udp, dccp, sctp and udplite have)";
+
+/// What lines of some kind hold.
+pub trait Grammar {
+    /// What one line says.
+    type Item;
+
+    /// Parses a line without its newline; [`None`] if it is blank or a comment.
+    fn parse(line: &[u8]) -> Result<Option<Self::Item>, Fault>;
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// `allow ...` or `deny ...`
+    Rule(Rule),
+    /// `default ...`
+    Default(DefaultVerb),
+}
+
+/// The language of `/proc/ctrfw/rules`.
+#[derive(Debug)]
+pub enum Table {}
+
+impl Grammar for Table {
+    type Item = Statement;
+
+    fn parse(line: &[u8]) -> Result<Option<Statement>, Fault> {
+        let mut words = Words::new(line);
+        let Some(first) = words.next() else {
+            return Ok(None);
+        };
+        let statement = match first.text {
+            b"default" => Statement::Default(default(&mut words)?),
+            other => {
+                let verb = verb(other).ok_or_else(|| words.fault(first, STATEMENT))?;
+                Statement::Rule(Rule {
+                    verb,
+                    matches: matches(&mut words, None, KEY)?,
+                })
+            }
+        };
+        Ok(Some(statement))
+    }
+}
+
+/// A line of the trace file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceStatement {
+    /// Trace nothing of what was said before.
+    Off,
+    /// Trace such packets.
+    Expression(Match),
+}
+
+/// The language of `/proc/ctrfw/trace`.
+#[derive(Debug)]
+pub enum Trace {}
+
+impl Grammar for Trace {
+    type Item = TraceStatement;
+
+    fn parse(line: &[u8]) -> Result<Option<TraceStatement>, Fault> {
+        let mut words = Words::new(line);
+        let Some(first) = words.next() else {
+            return Ok(None);
+        };
+        let statement = match first.text {
+            b"off" => TraceStatement::Off,
+            b"all" => TraceStatement::Expression(Match::default()),
+            _ => TraceStatement::Expression(matches(&mut words, Some(first), TRACE)?),
+        };
+        match words.next() {
+            Some(extra) => Err(words.fault(extra, END)),
+            None => Ok(Some(statement)),
+        }
+    }
+}
+
+fn verb(text: &[u8]) -> Option<Verb> {
+    match text {
+        b"allow" => Some(Verb::Allow),
+        b"deny" => Some(Verb::Deny),
+        _ => None,
+    }
+}
+
+fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
+    let word = words.require(VERB)?;
+    let verb = verb(word.text).ok_or_else(|| words.fault(word, VERB))?;
+    let (mut hooks, mut netns) = (None, None);
+    while let Some(key) = words.next() {
+        match key.text {
+            b"hook" => value(words, key, &mut hooks, hook_set, HOOKS)?,
+            b"netns" => value(words, key, &mut netns, NetnsMatch::parse, NETNS)?,
+            _ => return Err(words.fault(key, SCOPE_KEY)),
+        };
+    }
+    let scope = Scope {
+        hooks: hooks.unwrap_or_default(),
+        netns: netns.unwrap_or_default(),
+    };
+    Ok(DefaultVerb { verb, scope })
+}
+
+/// Parses `KEY VALUE` pairs up to the end of the line; `first` is a key that was already taken.
+fn matches(
+    words: &mut Words<'_>,
+    first: Option<Word<'_>>,
+    keys: &'static str,
+) -> Result<Match, Fault> {
+    let mut m = Match::default();
+    let (mut hooks, mut netns) = (None, None);
+    // The last address and the first port key, should they not fit the rest.
+    let (mut addr, mut port) = (None, None);
+
+    let mut next = first.or_else(|| words.next());
+    while let Some(key) = next {
+        let word = match key.text {
+            b"from" => value(words, key, &mut m.from, Prefix::parse, ADDRESS)?,
+            b"to" => value(words, key, &mut m.to, Prefix::parse, ADDRESS)?,
+            b"proto" => value(words, key, &mut m.proto, Protocol::parse, PROTOCOL)?,
+            b"sport" => value(words, key, &mut m.sport, PortRange::parse, PORTS)?,
+            b"dport" => value(words, key, &mut m.dport, PortRange::parse, PORTS)?,
+            b"in" => value(words, key, &mut m.input, IfPattern::parse, INTERFACE)?,
+            b"out" => value(words, key, &mut m.output, IfPattern::parse, INTERFACE)?,
+            b"hook" => value(words, key, &mut hooks, hook_set, HOOKS)?,
+            b"netns" => value(words, key, &mut netns, NetnsMatch::parse, NETNS)?,
+            _ => return Err(words.fault(key, keys)),
+        };
+        match key.text {
+            b"from" | b"to" => addr = Some(word),
+            b"sport" | b"dport" => port = port.or(Some(key)),
+            _ => {}
+        }
+        if let (Some(from), Some(to), Some(word)) = (m.from, m.to, addr) {
+            if !from.same_family(&to) {
+                return Err(words.fault(word, SAME_FAMILY));
+            }
+        }
+        if let (Some(proto), Some(word)) = (m.proto, port) {
+            if !proto.has_ports() {
+                return Err(words.fault(word, WITH_PORTS));
+            }
+        }
+        next = words.next();
+    }
+    m.hooks = hooks.unwrap_or_default();
+    m.netns = netns.unwrap_or_default();
+    Ok(m)
+}
+
+/// Parses the value that follows `key` into `slot`, and gives its word.
+fn value<'a, T>(
+    words: &mut Words<'a>,
+    key: Word<'_>,
+    slot: &mut Option<T>,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+    expected: &'static str,
+) -> Result<Word<'a>, Fault> {
+    if slot.is_some() {
+        return Err(words.fault(key, TWICE));
+    }
+    let word = words.require(expected)?;
+    *slot = Some(parse(word.text).ok_or_else(|| words.fault(word, expected))?);
+    Ok(word)
+}
+
+fn hook_set(text: &[u8]) -> Option<HookSet> {
+    text.split(|byte| *byte == b',')
+        .try_fold(HookSet::EMPTY, |set, name| {
+            Some(set.with(Hook::from_name(name)?))
+        })
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Protocols by name and number, as IANA assigned them.
+
+use core::fmt;
+
+use crate::addr::decimal;
+
+/// The protocol of the payload of an IP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocol(pub u8);
+
+struct Names {
+    number: u8,
+    rule: &'static str,
+    trace: &'static str,
+}
+
+const fn names(number: u8, rule: &'static str, trace: &'static str) -> Names {
+    Names {
+        number,
+        rule,
+        trace,
+    }
+}
+
+const NAMES: [Names; 17] = [
+    names(1, "icmp", "ICMP"),
+    names(2, "igmp", "IGMP"),
+    names(4, "ipip", "IPIP"),
+    names(6, "tcp", "TCP"),
+    names(17, "udp", "UDP"),
+    names(33, "dccp", "DCCP"),
+    names(41, "ipv6", "IPV6"),
+    names(46, "rsvp", "RSVP"),
+    names(47, "gre", "GRE"),
+    names(50, "esp", "ESP"),
+    names(51, "ah", "AH"),
+    names(58, "icmpv6", "ICMPv6"),
+    names(89, "ospf", "OSPF"),
+    names(103, "pim", "PIM"),
+    names(112, "vrrp", "VRRP"),
+    names(132, "sctp", "SCTP"),
+    names(136, "udplite", "UDPLITE"),
+];
+
+impl Protocol {
+    /// Internet Control Message Protocol
+    pub const ICMP: Self = Self(1);
+    /// Transmission Control Protocol
+    pub const TCP: Self = Self(6);
+    /// User Datagram Protocol
+    pub const UDP: Self = Self(17);
+    /// Datagram Congestion Control Protocol
+    pub const DCCP: Self = Self(33);
+    /// ICMP for IPv6
+    pub const ICMPV6: Self = Self(58);
+    /// Stream Control Transmission Protocol
+    pub const SCTP: Self = Self(132);
+    /// Lightweight UDP
+    pub const UDPLITE: Self = Self(136);
+
+    /// Parses a name or a number of at most 255.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let by_name = NAMES.iter().find(|names| names.rule.as_bytes() == text);
+        match by_name {
+            Some(names) => Some(Self(names.number)),
+            None if text == b"ipv6-icmp" => Some(Self::ICMPV6),
+            None => Some(Self(decimal(text, u8::MAX.into())?.try_into().ok()?)),
+        }
+    }
+
+    /// Whether its header begins with a source and a destination port of 16 bits each.
+    #[inline]
+    pub fn has_ports(self) -> bool {
+        matches!(
+            self,
+            Self::TCP | Self::UDP | Self::DCCP | Self::SCTP | Self::UDPLITE
+        )
+    }
+
+    fn names(self) -> Option<&'static Names> {
+        NAMES.iter().find(|names| names.number == self.0)
+    }
+
+    /// Its name in trace lines, or its number.
+    pub fn trace_name(self) -> impl fmt::Display {
+        NameOr {
+            name: self.names().map(|names| names.trace),
+            number: self.0,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        NameOr {
+            name: self.names().map(|names| names.rule),
+            number: self.0,
+        }
+        .fmt(f)
+    }
+}
+
+struct NameOr {
+    name: Option<&'static str>,
+    number: u8,
+}
+
+impl fmt::Display for NameOr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{}", self.number),
+        }
+    }
+}

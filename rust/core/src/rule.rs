@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rules, defaults, and which of them decides about a packet.
+
+use core::fmt;
+
+use crate::hook::HookSet;
+use crate::matcher::{Doubt, Match};
+use crate::netns::NetnsMatch;
+use crate::packet::Packet;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// No objection: it goes on through everything else on the host.
+    Allow,
+    /// It is dropped.
+    Deny,
+}
+
+impl Verb {
+    fn doubt(self) -> Doubt {
+        match self {
+            Self::Allow => Doubt::ALLOW,
+            Self::Deny => Doubt::DENY,
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+/// A rule of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What becomes of the packets that it matches.
+    pub verb: Verb,
+    /// Which those are.
+    pub matches: Match,
+}
+
+impl Rule {
+    /// Whether the rule decides about `packet`.
+    #[inline]
+    pub fn decides(&self, packet: &Packet) -> bool {
+        self.matches.matches(packet, self.verb.doubt())
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.verb, self.matches)
+    }
+}
+
+/// Where a default holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// At these hooks
+    pub hooks: HookSet,
+    /// In these namespaces
+    pub netns: NetnsMatch,
+}
+
+impl Scope {
+    /// How narrow the scope is: of two defaults that fit a packet the narrower one decides.
+    fn narrowness(self) -> u8 {
+        let netns = match self.netns {
+            NetnsMatch::Any => 0,
+            NetnsMatch::Host | NetnsMatch::Container => 2,
+            NetnsMatch::Inode(_) => 4,
+        };
+        netns | u8::from(self.hooks != HookSet::ALL)
+    }
+}
+
+/// What becomes of the packets that no rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultVerb {
+    /// What becomes of them
+    pub verb: Verb,
+    /// Where that holds
+    pub scope: Scope,
+}
+
+impl DefaultVerb {
+    fn holds_for(&self, packet: &Packet) -> bool {
+        self.scope.hooks.contains(packet.hook) && self.scope.netns.matches(packet.netns)
+    }
+}
+
+impl fmt::Display for DefaultVerb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "default {}", self.verb)?;
+        if self.scope.hooks != HookSet::ALL {
+            write!(f, " hook {}", self.scope.hooks)?;
+        }
+        if self.scope.netns != NetnsMatch::Any {
+            write!(f, " netns {}", self.scope.netns)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who decided about a packet; the numbers are indices from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decider {
+    /// A rule
+    Rule(usize),
+    /// A default statement
+    Default(usize),
+    /// Nobody: what no statement speaks of is allowed.
+    Nobody,
+}
+
+impl fmt::Display for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(index) => write!(f, "{}", index.saturating_add(1)),
+            Self::Default(_) | Self::Nobody => f.write_str("default"),
+        }
+    }
+}
+
+/// A verdict and who gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What becomes of the packet
+    pub verb: Verb,
+    /// Who says so
+    pub decider: Decider,
+}
+
+/// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
+#[inline]
+pub fn decide(rules: &[Rule], defaults: &[DefaultVerb], packet: &Packet) -> Decision {
+    for (index, rule) in rules.iter().enumerate() {
+        if rule.decides(packet) {
+            return Decision {
+                verb: rule.verb,
+                decider: Decider::Rule(index),
+            };
+        }
+    }
+    let mut best: Option<(usize, &DefaultVerb)> = None;
+    for (index, default) in defaults.iter().enumerate() {
+        let narrower =
+            |(_, best): (usize, &DefaultVerb)| default.scope.narrowness() > best.scope.narrowness();
+        if default.holds_for(packet) && best.is_none_or(narrower) {
+            best = Some((index, default));
+        }
+    }
+    match best {
+        Some((index, default)) => Decision {
+            verb: default.verb,
+            decider: Decider::Default(index),
+        },
+        None => Decision {
+            verb: Verb::Allow,
+            decider: Decider::Nobody,
+        },
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/ctrfw/rules`: the table.
+
+use core::pin::Pin;
+
+use ctrfw_core::parser;
+use kernel::prelude::*;
+use kernel::seq_file::SeqFile;
+use kernel::sync::Arc;
+
+use super::transaction::{self, Transaction};
+use crate::firewall::report::Subject;
+use crate::firewall::table::{self, Obstacle, Table};
+use crate::firewall::Firewall;
+use crate::sys::procfs::{Mode, OpenFile};
+
+/// The open file: what was in force then, and what is being written.
+#[pin_data]
+pub(crate) struct Rules {
+    table: Option<Arc<Table>>,
+    #[pin]
+    transaction: Transaction<Draft>,
+}
+
+/// A table, and whether it is added to the one in force.
+struct Draft {
+    draft: table::Draft,
+    append: bool,
+}
+
+impl ctrfw_core::loader::Sink<parser::Statement> for Draft {
+    type Error = Obstacle;
+
+    fn accept(
+        &mut self,
+        statement: parser::Statement,
+    ) -> Result<(), ctrfw_core::loader::Refusal<Obstacle>> {
+        self.draft.accept(statement)
+    }
+}
+
+impl transaction::Draft for Draft {
+    type Language = parser::Table;
+
+    const SUBJECT: Subject = Subject::Rules;
+
+    fn commit(self, firewall: &Firewall) -> Result<(), Obstacle> {
+        firewall.commit(self.draft, self.append)
+    }
+}
+
+impl OpenFile for Rules {
+    fn open(mode: Mode) -> Result<Pin<KBox<Self>>> {
+        super::check_access()?;
+        let firewall = Firewall::load()?;
+        let table = if mode.read {
+            firewall.table.load()
+        } else {
+            None
+        };
+        let draft = Draft {
+            draft: table::Draft::new(firewall.limits.rules),
+            append: mode.append,
+        };
+        KBox::try_pin_init(
+            try_pin_init!(Self {
+                table,
+                transaction <- Transaction::new(firewall, draft, mode.truncate && mode.write),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn len(&self) -> usize {
+        let len = |table: &Arc<Table>| table.rules.len().saturating_add(table.defaults.len());
+        self.table.as_ref().map_or(0, len)
+    }
+
+    fn show(&self, index: usize, to: &SeqFile) {
+        let Some(table) = &self.table else {
+            return;
+        };
+        if let Some(rule) = table.rules.get(index) {
+            to.call_printf(format_args!("{}\n", rule));
+        } else if let Some(default) = table.defaults.get(index.wrapping_sub(table.rules.len())) {
+            to.call_printf(format_args!("{}\n", default));
+        }
+    }
+
+    fn write(&self, piece: &[u8]) -> Result {
+        self.transaction.write(piece)
+    }
+
+    fn close(&self) {
+        self.transaction.close();
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens to a packet at a hook.
+
+use ctrfw_core::hook::Hook;
+use ctrfw_core::iface::IfName;
+use ctrfw_core::packet::{Family, Headers, Packet};
+use ctrfw_core::rule::Verb;
+use kernel::sync::atomic::Relaxed;
+
+use super::table::Table;
+use super::{trace, Firewall};
+use crate::sys::net::{name_of, Net};
+use crate::sys::netfilter::{Handler, HookOps, HookState, Verdict, PRIORITY_FIRST};
+use crate::sys::skbuff::SkBuff;
+
+/// The five hooks of both families.
+pub(crate) struct Hooks;
+
+const fn hook(family: Family, hook: Hook) -> HookOps {
+    HookOps::new::<Hooks>(family, hook, PRIORITY_FIRST)
+}
+
+static HOOKS: [HookOps; 10] = [
+    hook(Family::Ipv4, Hook::PreRouting),
+    hook(Family::Ipv4, Hook::LocalIn),
+    hook(Family::Ipv4, Hook::Forward),
+    hook(Family::Ipv4, Hook::LocalOut),
+    hook(Family::Ipv4, Hook::PostRouting),
+    hook(Family::Ipv6, Hook::PreRouting),
+    hook(Family::Ipv6, Hook::LocalIn),
+    hook(Family::Ipv6, Hook::Forward),
+    hook(Family::Ipv6, Hook::LocalOut),
+    hook(Family::Ipv6, Hook::PostRouting),
+];
+
+impl Handler for Hooks {
+    fn hooks() -> &'static [HookOps] {
+        &HOOKS
+    }
+
+    fn handle(skb: &SkBuff, state: &HookState<'_>) -> Verdict {
+        if state.hook() == Hook::PreRouting && skb.repeats_pre_routing() {
+            // Judged, counted and traced when it was on the bridge.
+            return Verdict::Accept;
+        }
+        let read_side = state.read_side();
+        let Some(firewall) = Firewall::get(read_side) else {
+            return Verdict::Accept;
+        };
+        firewall.stats.seen(state.hook(), skb.data_len());
+        let table = firewall
+            .table
+            .read(read_side)
+            .filter(|table| !table.is_empty());
+        if table.is_none() && !trace::enabled() {
+            return Verdict::Accept;
+        }
+        firewall.judge(table, skb, state)
+    }
+
+    fn namespace_added(_net: &Net) {
+        if let Ok(firewall) = Firewall::load() {
+            firewall.namespaces.add(1u64, Relaxed);
+        }
+    }
+
+    fn namespace_removed(_net: &Net) {
+        if let Ok(firewall) = Firewall::load() {
+            firewall.namespaces.fetch_sub(1u64, Relaxed);
+        }
+    }
+}
+
+impl Firewall {
+    /// Judges a packet by the table, and traces it. Softirq or process context, under RCU.
+    fn judge(&self, table: Option<&Table>, skb: &SkBuff, state: &HookState<'_>) -> Verdict {
+        let headers = Headers::parse(state.family(), &skb.network());
+        let tracing = trace::enabled();
+        let (mut input, mut output) = (IfName::default(), IfName::default());
+        if tracing || table.is_some_and(Table::names_interfaces) {
+            input = name_of(state.input());
+            output = name_of(state.output());
+        }
+        let packet = Packet {
+            hook: state.hook(),
+            netns: state.net().id(),
+            input,
+            output,
+            headers,
+        };
+        let decision = Table::decide(table, &packet);
+        if packet.headers.unparsed.is_some() {
+            self.stats.unparsed(packet.hook, packet.headers.len);
+        }
+        if tracing {
+            self.tracer.trace(skb, state, &packet, decision);
+        }
+        match decision.verb {
+            Verb::Allow => Verdict::Accept,
+            Verb::Deny => {
+                self.stats.dropped(packet.hook, packet.headers.len);
+                Verdict::Drop
+            }
+        }
+    }
+}

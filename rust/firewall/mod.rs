@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The firewall: what is in force, what has been counted, and who may change it.
+
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::{Arc, Mutex};
+
+use crate::sys::rcu::{RcuCell, ReadSide};
+use report::Reports;
+use stats::Stats;
+use table::{Ledger, Table};
+use trace::Tracer;
+
+pub(crate) mod files;
+pub(crate) mod hooks;
+mod report;
+mod stats;
+mod table;
+mod trace;
+
+pub(crate) use ctrfw_core::VERSION;
+
+/// Bounds that the administrator may set when the module is loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Most rules and defaults in the table
+    pub(crate) rules: usize,
+    /// Most trace lines a second
+    pub(crate) trace_rate: u32,
+    /// Most trace lines at once
+    pub(crate) trace_burst: u32,
+}
+
+/// All that the hooks and the files share.
+#[pin_data]
+pub(crate) struct Firewall {
+    /// Bounds for what is loaded.
+    limits: Limits,
+    /// The table in force; nothing before the first was loaded.
+    table: RcuCell<Table>,
+    /// Who is traced, and what has been printed of them.
+    tracer: Tracer,
+    /// Packets per hook.
+    stats: Stats,
+    /// How many namespaces the hooks are in.
+    namespaces: Atomic<u64>,
+    /// What writers need to agree on.
+    #[pin]
+    writers: Mutex<Writers>,
+}
+
+/// What changes only when somebody writes a file.
+struct Writers {
+    /// How many tables have been in force.
+    generation: u64,
+    /// What the rules of the table in force had counted when they were in older tables.
+    ledger: Arc<Ledger>,
+    /// What was wrong with what was written last.
+    reports: Reports,
+}
+
+/// The firewall of this module. Hooks are called with nothing of ours but the packet.
+static FIREWALL: RcuCell<Firewall> = RcuCell::empty();
+
+impl Firewall {
+    fn new(limits: Limits) -> Result<Arc<Self>> {
+        let stats = Stats::new()?;
+        let ledger = Arc::new(Ledger::default(), GFP_KERNEL)?;
+        let writers = Writers {
+            generation: 0,
+            ledger,
+            reports: Reports::default(),
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                limits,
+                table: RcuCell::empty(),
+                tracer: Tracer::new(limits.trace_rate, limits.trace_burst),
+                stats,
+                namespaces: Atomic::new(0),
+                writers <- new_mutex!(writers),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The firewall, for hooks.
+    #[inline(always)]
+    fn get<'a>(read_side: ReadSide<'a>) -> Option<&'a Self> {
+        FIREWALL.read(read_side)
+    }
+
+    /// The firewall, for process context.
+    fn load() -> Result<Arc<Self>> {
+        FIREWALL.load().ok_or(ENODEV)
+    }
+}
+
+/// Keeps the firewall where the hooks find it.
+pub(crate) struct Global(());
+
+impl Global {
+    /// Sets up the one firewall. Process context.
+    pub(crate) fn new(limits: Limits) -> Result<Self> {
+        FIREWALL.replace(Some(Firewall::new(limits)?));
+        Ok(Self(()))
+    }
+
+    /// How many namespaces the hooks are in.
+    pub(crate) fn namespaces(&self) -> u64 {
+        FIREWALL
+            .load()
+            .map_or(0, |firewall| firewall.namespaces.load(Relaxed))
+    }
+}
+
+impl Drop for Global {
+    fn drop(&mut self) {
+        FIREWALL.replace(None);
+        trace::disable();
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How many packets passed each hook, and what became of them.
+
+use ctrfw_core::hook::Hook;
+use kernel::prelude::*;
+
+use crate::sys::counters::Counters;
+
+/// Per hook: packets seen, dropped, and not parsed.
+pub(crate) struct Stats(Counters);
+
+/// What is counted; the discriminant is the place among a hook's counters.
+#[derive(Clone, Copy)]
+enum Kind {
+    Seen = 0,
+    Dropped = 1,
+    Unparsed = 2,
+}
+
+const KINDS: usize = 3;
+
+/// The packets of one hook.
+pub(crate) struct HookStats {
+    /// All that came
+    pub(crate) seen: u64,
+    /// Those that were refused
+    pub(crate) dropped: u64,
+    /// Those that could not be parsed
+    pub(crate) unparsed: u64,
+}
+
+impl Stats {
+    /// All zero. Process context.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Counters::new(Hook::COUNT.saturating_mul(KINDS))?))
+    }
+
+    #[inline(always)]
+    fn index(hook: Hook, kind: Kind) -> usize {
+        (hook as usize)
+            .wrapping_mul(KINDS)
+            .wrapping_add(kind as usize)
+    }
+
+    /// Counts a packet of `bytes` bytes that came to `hook`. Any context, as for the others.
+    #[inline(always)]
+    pub(crate) fn seen(&self, hook: Hook, bytes: u32) {
+        self.0.add(Self::index(hook, Kind::Seen), bytes);
+    }
+
+    /// Counts a packet that was refused.
+    pub(crate) fn dropped(&self, hook: Hook, bytes: u32) {
+        self.0.add(Self::index(hook, Kind::Dropped), bytes);
+    }
+
+    /// Counts a packet that could not be parsed.
+    pub(crate) fn unparsed(&self, hook: Hook, bytes: u32) {
+        self.0.add(Self::index(hook, Kind::Unparsed), bytes);
+    }
+
+    /// What has been counted at `hook`.
+    pub(crate) fn at(&self, hook: Hook) -> HookStats {
+        let sum = |kind| self.0.sum(Self::index(hook, kind)).packets;
+        HookStats {
+            seen: sum(Kind::Seen),
+            dropped: sum(Kind::Dropped),
+            unparsed: sum(Kind::Unparsed),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The headers that bindgen reads. */
+#include <linux/capability.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/percpu.h>
+#include <linux/proc_fs.h>
+#include <linux/rcupdate.h>
+#include <linux/seq_file.h>
+#include <linux/skbuff.h>
+#include <linux/timekeeping.h>
+#include <net/net_namespace.h>
+
+#include "helpers.h"
+
+static const int CTRFW_NF_IP_PRI_FIRST = NF_IP_PRI_FIRST;
+static const unsigned int CTRFW_FMODE_READ = FMODE_READ;
+static const unsigned int CTRFW_FMODE_WRITE = FMODE_WRITE;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Static inlines, macros and statics of the kernel's headers, as functions that Rust can call. */
+#ifndef _CTRFW_HELPERS_H
+#define _CTRFW_HELPERS_H
+
+#include <linux/jump_label.h>
+#include <linux/types.h>
+
+struct net;
+struct net_device;
+struct sk_buff;
+
+/* A per-CPU counter of packets and bytes. */
+struct ctrfw_counter {
+	u64 packets;
+	u64 bytes;
+};
+
+/* A static key in a structure, as Rust's static_branch_unlikely!() wants it. */
+struct ctrfw_static_key {
+	struct static_key_false key;
+};
+
+extern struct ctrfw_static_key ctrfw_trace_key;
+
+void ctrfw_trace_key_set(bool on);
+
+const char *ctrfw_netdev_name(const struct net_device *dev);
+bool ctrfw_netif_is_l3(const struct net_device *dev);
+
+struct net_device *ctrfw_skb_dev(const struct sk_buff *skb);
+int ctrfw_skb_network_offset(const struct sk_buff *skb);
+
+bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb);
+struct net_device *ctrfw_nf_bridge_physindev(const struct sk_buff *skb,
+					     struct net *net);
+struct net_device *ctrfw_nf_bridge_physoutdev(const struct sk_buff *skb);
+
+struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count);
+void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes);
+struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter);
+unsigned int ctrfw_num_possible_cpus(void);
+
+void *ctrfw_rcu_xchg(void **slot, void *new);
+
+bool ctrfw_current_in_init_net(void);
+bool ctrfw_current_killed(void);
+
+int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr);
+
+#endif /* _CTRFW_HELPERS_H */

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network namespaces and devices.
+//!
+//! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
+//! [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
+
+use ctrfw_core::iface::{IfName, IFNAMSIZ};
+use ctrfw_core::netns::NetnsId;
+use kernel::types::Opaque;
+
+use super::bindings;
+
+/// A network namespace (`struct net`).
+#[repr(transparent)]
+pub(crate) struct Net(Opaque<bindings::net>);
+
+impl Net {
+    /// # Safety
+    ///
+    /// `ptr` must point to a namespace that lives for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::net) -> &'a Self {
+        // SAFETY: The caller promises it; `Net` is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::net {
+        self.0.get()
+    }
+
+    /// What rules and trace lines know it by. Any context.
+    #[inline]
+    pub(crate) fn id(&self) -> NetnsId {
+        NetnsId {
+            // SAFETY: The namespace lives, and its inode number does not change.
+            inode: unsafe { (*self.as_ptr()).ns.inum },
+            host: core::ptr::eq(self.as_ptr(), &raw const bindings::init_net),
+        }
+    }
+}
+
+/// A network device (`struct net_device`).
+#[repr(transparent)]
+pub(crate) struct NetDevice(Opaque<bindings::net_device>);
+
+impl NetDevice {
+    /// # Safety
+    ///
+    /// `ptr` must be null or point to a device that lives for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::net_device) -> Option<&'a Self> {
+        // SAFETY: The caller promises it; `NetDevice` is transparent.
+        unsafe { ptr.cast::<Self>().as_ref() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::net_device {
+        self.0.get()
+    }
+
+    /// Its name. Any context.
+    ///
+    /// While somebody renames the device this may be part of one name and part of the other, as
+    /// for all of netfilter.
+    pub(crate) fn name(&self) -> IfName {
+        // SAFETY: The device lives, and its name is an array of `IFNAMSIZ` bytes. The read is
+        // volatile as a rename may write at the same time; any bytes are valid.
+        let field = unsafe {
+            bindings::ctrfw_netdev_name(self.as_ptr())
+                .cast::<[u8; IFNAMSIZ]>()
+                .read_volatile()
+        };
+        IfName::from_field(field)
+    }
+
+    /// Whether it is a VRF or part of one.
+    pub(crate) fn is_l3(&self) -> bool {
+        // SAFETY: The device lives.
+        unsafe { bindings::ctrfw_netif_is_l3(self.as_ptr()) }
+    }
+}
+
+/// The name of a device that may not be there; empty if it is not.
+pub(crate) fn name_of(device: Option<&NetDevice>) -> IfName {
+    device.map_or_else(IfName::default, NetDevice::name)
+}

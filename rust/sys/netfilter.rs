@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netfilter hooks, registered in every network namespace.
+//!
+//! C headers: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h),
+//! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
+
+use core::marker::PhantomData;
+
+use ctrfw_core::hook::Hook;
+use ctrfw_core::packet::Family;
+use kernel::error::to_result;
+use kernel::ffi::{c_int, c_uint, c_void};
+use kernel::prelude::*;
+use kernel::types::Opaque;
+
+use super::bindings;
+use super::net::{Net, NetDevice};
+use super::rcu::ReadSide;
+use super::skbuff::SkBuff;
+
+/// `NF_IP_PRI_FIRST`, which is `NF_IP6_PRI_FIRST` as well.
+pub(crate) const PRIORITY_FIRST: c_int = bindings::CTRFW_NF_IP_PRI_FIRST;
+
+/// What a hook says of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// `NF_ACCEPT`: on to the next hook.
+    Accept,
+    /// `NF_DROP`: the end of it.
+    Drop,
+}
+
+/// Where and on what occasion a hook was called (`struct nf_hook_state`).
+pub(crate) struct HookState<'a> {
+    state: &'a bindings::nf_hook_state,
+    hook: Hook,
+    family: Family,
+}
+
+impl<'a> HookState<'a> {
+    /// The hook.
+    #[inline]
+    pub(crate) fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// The address family.
+    #[inline]
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The namespace.
+    #[inline]
+    pub(crate) fn net(&self) -> &'a Net {
+        // SAFETY: The namespace lives while its hook runs.
+        unsafe { Net::from_raw(self.state.net) }
+    }
+
+    /// The device that the packet came in by.
+    #[inline]
+    pub(crate) fn input(&self) -> Option<&'a NetDevice> {
+        // SAFETY: Under RCU, which hooks are called with, the device lives.
+        unsafe { NetDevice::from_raw(self.state.in_) }
+    }
+
+    /// The device that it will leave by.
+    #[inline]
+    pub(crate) fn output(&self) -> Option<&'a NetDevice> {
+        // SAFETY: As above.
+        unsafe { NetDevice::from_raw(self.state.out) }
+    }
+
+    /// The critical section that hooks are called in.
+    #[inline]
+    pub(crate) fn read_side(&self) -> ReadSide<'a> {
+        // SAFETY: `nf_hook()` calls hooks with the RCU read lock held.
+        unsafe { ReadSide::assume() }
+    }
+}
+
+/// Something that hooks call, and what becomes of it in each namespace.
+pub(crate) trait Handler: 'static {
+    /// The hooks: a static, as netfilter knows a hook by its address.
+    fn hooks() -> &'static [HookOps];
+
+    /// Judges a packet. Softirq or process context, RCU read lock held.
+    fn handle(skb: &SkBuff, state: &HookState<'_>) -> Verdict;
+
+    /// The hooks are now in `net`. Process context.
+    fn namespace_added(net: &Net);
+
+    /// The hooks are no longer in `net`. Process context.
+    fn namespace_removed(net: &Net);
+}
+
+/// One hook (`struct nf_hook_ops`).
+#[repr(transparent)]
+pub(crate) struct HookOps(bindings::nf_hook_ops);
+
+// SAFETY: Netfilter only reads it.
+unsafe impl Sync for HookOps {}
+
+impl HookOps {
+    /// A hook that has `T` judge packets.
+    pub(crate) const fn new<T: Handler>(family: Family, hook: Hook, priority: c_int) -> Self {
+        let mut ops: bindings::nf_hook_ops = pin_init::zeroed();
+        ops.hook = Some(hook_callback::<T>);
+        ops.pf = match family {
+            Family::Ipv4 => bindings::NFPROTO_IPV4 as u8,
+            Family::Ipv6 => bindings::NFPROTO_IPV6 as u8,
+        };
+        ops.hooknum = hook as c_uint;
+        ops.priority = priority;
+        Self(ops)
+    }
+}
+
+/// # Safety
+///
+/// Only netfilter may call it, as the hook of a [`HookOps`].
+unsafe extern "C" fn hook_callback<T: Handler>(
+    _priv: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+) -> c_uint {
+    // SAFETY: Netfilter gives a valid state, which lives for the call.
+    let state = unsafe { &*state };
+    let hook = Hook::from_number(state.hook);
+    let family = match c_uint::from(state.pf) {
+        bindings::NFPROTO_IPV4 => Some(Family::Ipv4),
+        bindings::NFPROTO_IPV6 => Some(Family::Ipv6),
+        _ => None,
+    };
+    let (Some(hook), Some(family)) = (hook, family) else {
+        // Not a hook that `HookOps::new()` can name.
+        return bindings::NF_DROP;
+    };
+    // SAFETY: Netfilter gives a valid buffer, which is ours for the call.
+    let skb = unsafe { SkBuff::from_raw(skb) };
+    match T::handle(
+        skb,
+        &HookState {
+            state,
+            hook,
+            family,
+        },
+    ) {
+        Verdict::Accept => bindings::NF_ACCEPT,
+        Verdict::Drop => bindings::NF_DROP,
+    }
+}
+
+/// The hooks of `T` in every network namespace, those of the future included.
+///
+/// They go when this is dropped; then no hook runs any more.
+///
+/// # Invariants
+///
+/// The operations are registered.
+pub(crate) struct Registration<T: Handler>(
+    KBox<Opaque<bindings::pernet_operations>>,
+    PhantomData<T>,
+);
+
+// SAFETY: Registering and unregistering may be done by different threads.
+unsafe impl<T: Handler> Send for Registration<T> {}
+// SAFETY: There is nothing to be done through a shared reference.
+unsafe impl<T: Handler> Sync for Registration<T> {}
+
+impl<T: Handler> Registration<T> {
+    /// Registers the hooks. Process context; sleeps.
+    pub(crate) fn new() -> Result<Self> {
+        let ops = bindings::pernet_operations {
+            init: Some(Self::init_callback),
+            // Not in `pre_exit`: until the namespace's devices are gone, which is after that and
+            // before the `exit` of subsystems, packets may still pass through it.
+            exit: Some(Self::exit_callback),
+            ..pin_init::zeroed()
+        };
+        let ops = KBox::new(Opaque::new(ops), GFP_KERNEL)?;
+        // SAFETY: The operations stay where they are until they are unregistered in `drop()`.
+        to_result(unsafe { bindings::register_pernet_subsys(ops.get()) })?;
+        // INVARIANT: They were just registered.
+        Ok(Self(ops, PhantomData))
+    }
+
+    /// # Safety
+    ///
+    /// Only the kernel may call it, as `pernet_operations::init`.
+    unsafe extern "C" fn init_callback(net: *mut bindings::net) -> c_int {
+        let hooks = T::hooks();
+        // SAFETY: The hooks are static; they stay registered until `exit_callback()`. The slice of
+        // transparent `HookOps` is one of `nf_hook_ops`.
+        let error = unsafe {
+            let ops = hooks.as_ptr().cast::<bindings::nf_hook_ops>();
+            bindings::nf_register_net_hooks(net, ops, hooks.len() as c_uint)
+        };
+        if error == 0 {
+            // SAFETY: The kernel gives a valid namespace.
+            T::namespace_added(unsafe { Net::from_raw(net) });
+        }
+        error
+    }
+
+    /// # Safety
+    ///
+    /// Only the kernel may call it, as `pernet_operations::exit`.
+    unsafe extern "C" fn exit_callback(net: *mut bindings::net) {
+        let hooks = T::hooks();
+        // SAFETY: `init_callback()` registered these hooks in this namespace.
+        unsafe {
+            let ops = hooks.as_ptr().cast::<bindings::nf_hook_ops>();
+            bindings::nf_unregister_net_hooks(net, ops, hooks.len() as c_uint);
+        }
+        // SAFETY: The kernel gives a valid namespace.
+        T::namespace_removed(unsafe { Net::from_raw(net) });
+    }
+}
+
+impl<T: Handler> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the operations are registered. Packets that are in the hooks
+        // now are waited for: unregistering a hook does not.
+        unsafe {
+            bindings::unregister_pernet_subsys(self.0.get());
+            bindings::synchronize_net();
+        }
+    }
+}

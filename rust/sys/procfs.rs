@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files in `/proc` that are read record by record and written as a stream.
+//!
+//! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
+//! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
+
+use core::marker::PhantomData;
+use core::pin::Pin;
+
+use kernel::ffi::{c_char, c_int, c_void};
+use kernel::prelude::*;
+use kernel::seq_file::SeqFile;
+use kernel::types::ForeignOwnable;
+use kernel::uaccess::{UserPtr, UserSlice};
+
+use super::bindings;
+
+/// How a file was opened.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    /// For reading
+    pub(crate) read: bool,
+    /// For writing
+    pub(crate) write: bool,
+    /// Shortened to nothing first (`O_TRUNC`)
+    pub(crate) truncate: bool,
+    /// For writing at its end (`O_APPEND`)
+    pub(crate) append: bool,
+}
+
+/// One time that a file was opened. All calls are in process context and may sleep.
+pub(crate) trait OpenFile: Sized + Send + Sync + 'static {
+    /// Opens the file.
+    fn open(mode: Mode) -> Result<Pin<KBox<Self>>>;
+
+    /// How many records a reader gets.
+    fn len(&self) -> usize;
+
+    /// Prints the record `index`, which is less than [`OpenFile::len`].
+    fn show(&self, index: usize, to: &SeqFile);
+
+    /// Takes the next piece of what is written. Two threads may call it at once.
+    fn write(&self, _piece: &[u8]) -> Result {
+        Err(EACCES)
+    }
+
+    /// The file is being closed.
+    fn close(&self) {}
+}
+
+/// A directory in `/proc`; it and all in it go when this is dropped, and then no call into them runs
+/// any more.
+///
+/// # Invariants
+///
+/// The pointer is a live entry that nobody else removes.
+pub(crate) struct Directory(*mut bindings::proc_dir_entry);
+
+// SAFETY: procfs does its own locking.
+unsafe impl Send for Directory {}
+// SAFETY: As above.
+unsafe impl Sync for Directory {}
+
+impl Directory {
+    /// Makes the directory `/proc/NAME`. Process context; sleeps.
+    pub(crate) fn new(name: &CStr) -> Result<Self> {
+        // SAFETY: The name is a C string, and null stands for the root of procfs.
+        let entry =
+            unsafe { bindings::proc_mkdir(name.as_ptr().cast::<c_char>(), core::ptr::null_mut()) };
+        if entry.is_null() {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: The entry was just made.
+        Ok(Self(entry))
+    }
+
+    /// Makes a file in it with the permission bits `mode`. Process context; sleeps.
+    pub(crate) fn add<T: OpenFile>(&self, name: &CStr, mode: u16) -> Result {
+        // SAFETY: The name is a C string, by the invariant the parent lives, and the operations are
+        // static.
+        let entry = unsafe {
+            let name = name.as_ptr().cast::<c_char>();
+            bindings::proc_create(name, mode, self.0, Operations::<T>::PROC_OPS)
+        };
+        if entry.is_null() {
+            Err(ENOMEM)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the entry lives, and nobody else removes it.
+        unsafe { bindings::proc_remove(self.0) };
+    }
+}
+
+/// The callbacks for files of type `T`.
+///
+/// While a file is open, its `private_data` is the `seq_file`, whose `private` is the `T`.
+struct Operations<T>(PhantomData<T>);
+
+impl<T: OpenFile> Operations<T> {
+    const PROC_OPS: &'static bindings::proc_ops = &bindings::proc_ops {
+        proc_open: Some(Self::open),
+        proc_read: Some(bindings::seq_read),
+        proc_write: Some(Self::write),
+        proc_lseek: Some(bindings::seq_lseek),
+        proc_release: Some(Self::release),
+        ..pin_init::zeroed()
+    };
+
+    const SEQ_OPS: &'static bindings::seq_operations = &bindings::seq_operations {
+        start: Some(Self::start),
+        stop: Some(Self::stop),
+        next: Some(Self::next),
+        show: Some(Self::show),
+    };
+
+    /// # Safety
+    ///
+    /// `seq` must be the `seq_file` of an open file with these operations.
+    unsafe fn get<'a>(seq: *mut bindings::seq_file) -> &'a T {
+        // SAFETY: `open()` put the pointer of a `Pin<KBox<T>>` there, which `release()` takes back.
+        unsafe { &*(*seq).private.cast::<T>() }
+    }
+
+    /// # Safety
+    ///
+    /// `file` must be an open file with these operations.
+    unsafe fn seq(file: *mut bindings::file) -> *mut bindings::seq_file {
+        // SAFETY: The caller promises that `open()` was called, which had `seq_open()` set it.
+        unsafe { (*file).private_data.cast() }
+    }
+
+    /// # Safety
+    ///
+    /// Only procfs may call it.
+    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: procfs gives a valid file.
+        let (flags, mode) = unsafe { ((*file).f_flags, (*file).f_mode) };
+        let mode = Mode {
+            read: mode & bindings::CTRFW_FMODE_READ != 0,
+            write: mode & bindings::CTRFW_FMODE_WRITE != 0,
+            truncate: flags & bindings::O_TRUNC != 0,
+            append: flags & bindings::O_APPEND != 0,
+        };
+        let opened = match T::open(mode) {
+            Ok(opened) => opened,
+            Err(error) => return error.to_errno(),
+        };
+        // SAFETY: procfs gives a valid file, and the operations are static.
+        let error = unsafe { bindings::seq_open(file, Self::SEQ_OPS) };
+        if error == 0 {
+            // SAFETY: `seq_open()` succeeded, so the `seq_file` is there.
+            unsafe { (*Self::seq(file)).private = opened.into_foreign() };
+        }
+        error
+    }
+
+    /// # Safety
+    ///
+    /// Only procfs may call it.
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: `open()` put the pointer there; nothing uses it after the release.
+        let opened =
+            unsafe { <Pin<KBox<T>> as ForeignOwnable>::from_foreign((*Self::seq(file)).private) };
+        opened.close();
+        // SAFETY: `open()` had `seq_open()` open the file.
+        unsafe { bindings::seq_release(inode, file) }
+    }
+
+    /// # Safety
+    ///
+    /// Only procfs may call it.
+    unsafe extern "C" fn write(
+        file: *mut bindings::file,
+        from: *const c_char,
+        len: usize,
+        _position: *mut bindings::loff_t,
+    ) -> isize {
+        // SAFETY: procfs gives an open file.
+        let opened = unsafe { Self::get(Self::seq(file)) };
+        let from = UserPtr::from_ptr(from.cast_mut().cast::<c_void>());
+        match Self::feed(opened, UserSlice::new(from, len)) {
+            // VFS lets no more than `MAX_RW_COUNT` pass, which fits.
+            Ok(()) => len as isize,
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    fn feed(opened: &T, from: UserSlice) -> Result {
+        let mut reader = from.reader();
+        let mut buffer = [0u8; 512];
+        while !reader.is_empty() {
+            let len = reader.len().min(buffer.len());
+            let piece = buffer.get_mut(..len).ok_or(EFAULT)?;
+            reader.read_slice(piece)?;
+            opened.write(piece)?;
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// Only `seq_file` may call it.
+    unsafe extern "C" fn start(
+        seq: *mut bindings::seq_file,
+        position: *mut bindings::loff_t,
+    ) -> *mut c_void {
+        // SAFETY: `seq_file` gives valid pointers.
+        let (opened, position) = unsafe { (Self::get(seq), *position) };
+        match usize::try_from(position) {
+            // Any pointer will do that is neither null nor an error; it is never followed.
+            Ok(index) if index < opened.len() => core::ptr::dangling_mut::<u64>().cast(),
+            _ => core::ptr::null_mut(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only `seq_file` may call it.
+    unsafe extern "C" fn next(
+        seq: *mut bindings::seq_file,
+        _record: *mut c_void,
+        position: *mut bindings::loff_t,
+    ) -> *mut c_void {
+        // SAFETY: `seq_file` gives valid pointers.
+        unsafe {
+            *position = (*position).wrapping_add(1);
+            Self::start(seq, position)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only `seq_file` may call it.
+    unsafe extern "C" fn stop(_seq: *mut bindings::seq_file, _record: *mut c_void) {}
+
+    /// # Safety
+    ///
+    /// Only `seq_file` may call it.
+    unsafe extern "C" fn show(seq: *mut bindings::seq_file, _record: *mut c_void) -> c_int {
+        // SAFETY: `seq_file` gives a valid pointer, which nobody else uses during the call.
+        let (opened, index, to) = unsafe { (Self::get(seq), (*seq).index, SeqFile::from_raw(seq)) };
+        if let Ok(index) = usize::try_from(index) {
+            opened.show(index, to);
+        }
+        0
+    }
+}

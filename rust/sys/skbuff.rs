@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Socket buffers.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
+
+use core::fmt;
+
+use ctrfw_core::packet::Source;
+use kernel::ffi::{c_char, c_int, c_void};
+use kernel::types::Opaque;
+
+use super::bindings;
+use super::net::{Net, NetDevice};
+
+/// A socket buffer (`struct sk_buff`) that a hook got; nobody else changes it meanwhile.
+#[repr(transparent)]
+pub(crate) struct SkBuff(Opaque<bindings::sk_buff>);
+
+impl SkBuff {
+    /// # Safety
+    ///
+    /// `ptr` must point to a buffer that lives and is not changed for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::sk_buff) -> &'a Self {
+        // SAFETY: The caller promises it; `SkBuff` is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    fn as_ptr(&self) -> *mut bindings::sk_buff {
+        self.0.get()
+    }
+
+    /// Length of the data in bytes, from the network header on at the IP hooks.
+    #[inline]
+    pub(crate) fn data_len(&self) -> u32 {
+        // SAFETY: The buffer lives.
+        unsafe { (*self.as_ptr()).len }
+    }
+
+    /// The packet from its network header on.
+    #[inline]
+    pub(crate) fn network(&self) -> NetworkData<'_> {
+        // SAFETY: The buffer lives.
+        let offset = unsafe { bindings::ctrfw_skb_network_offset(self.as_ptr()) };
+        // No hook is called with the header in front of the data; if so, nothing can be read.
+        let start = u32::try_from(offset).unwrap_or(u32::MAX);
+        NetworkData { skb: self, start }
+    }
+
+    /// The device that the packet is on now. At LOCAL_OUT there is none yet.
+    pub(crate) fn device(&self) -> Option<&NetDevice> {
+        // SAFETY: The buffer lives; under RCU, which hooks are called with, so does its device.
+        unsafe { NetDevice::from_raw(bindings::ctrfw_skb_dev(self.as_ptr())) }
+    }
+
+    /// The bridge port that it came in by, where br_netfilter noted it.
+    pub(crate) fn phys_input<'a>(&'a self, net: &'a Net) -> Option<&'a NetDevice> {
+        // SAFETY: The buffer and the namespace live; under RCU, so does the device.
+        unsafe {
+            let device = bindings::ctrfw_nf_bridge_physindev(self.as_ptr(), net.as_ptr());
+            NetDevice::from_raw(device)
+        }
+    }
+
+    /// The bridge port that it will leave by, where br_netfilter noted it.
+    pub(crate) fn phys_output(&self) -> Option<&NetDevice> {
+        // SAFETY: The buffer lives; under RCU, so does the device.
+        unsafe { NetDevice::from_raw(bindings::ctrfw_nf_bridge_physoutdev(self.as_ptr())) }
+    }
+
+    /// Whether br_netfilter had the packet pass PRE_ROUTING already, on the bridge, and it is now
+    /// there again for IP.
+    ///
+    /// br_netfilter's own `ip_sabotage_in()` hides the second passage from the hooks behind it, but
+    /// has the same priority as ctrfw: which runs first depends on the order of registration.
+    #[inline]
+    pub(crate) fn repeats_pre_routing(&self) -> bool {
+        // SAFETY: The buffer lives.
+        let repeats = unsafe { bindings::ctrfw_nf_bridge_repeats(self.as_ptr()) };
+        repeats && !self.device().is_some_and(NetDevice::is_l3)
+    }
+
+    /// Its address as `%p` prints it: hashed, so that it tells packets apart and nothing else.
+    pub(crate) fn id(&self) -> impl fmt::Display + '_ {
+        HashedPointer(self.as_ptr().cast_const().cast())
+    }
+}
+
+/// A packet's bytes from its network header on.
+pub(crate) struct NetworkData<'a> {
+    skb: &'a SkBuff,
+    start: u32,
+}
+
+impl Source for NetworkData<'_> {
+    #[inline]
+    fn len(&self) -> u32 {
+        self.skb.data_len().saturating_sub(self.start)
+    }
+
+    #[inline]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let skb = self.skb.as_ptr();
+        let from = self.start.checked_add(offset)?;
+        let len = u32::try_from(N).ok()?;
+        let end = from.checked_add(len)?;
+        let mut bytes = [0u8; N];
+        // SAFETY: The buffer lives; these fields are plain data.
+        let (skb_len, nonlinear, data) = unsafe { ((*skb).len, (*skb).data_len, (*skb).data) };
+        if end <= skb_len.wrapping_sub(nonlinear) {
+            // SAFETY: The range was just found to lie within the linear part.
+            unsafe {
+                let from = data.add(from as usize);
+                core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), N);
+            }
+            return Some(bytes);
+        }
+        if end > skb_len {
+            return None;
+        }
+        let from = c_int::try_from(from).ok()?;
+        let len = c_int::try_from(len).ok()?;
+        // SAFETY: The buffer lives, `bytes` has room for `len` bytes, and `from` is not negative.
+        let error =
+            unsafe { bindings::skb_copy_bits(skb, from, bytes.as_mut_ptr().cast::<c_void>(), len) };
+        (error == 0).then_some(bytes)
+    }
+}
+
+struct HashedPointer(*const c_void);
+
+impl fmt::Display for HashedPointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0u8; 24];
+        // SAFETY: The buffer is writable for its length; the pointer is printed, not followed.
+        let len = unsafe {
+            let to = text.as_mut_ptr().cast::<c_char>();
+            bindings::ctrfw_hash_pointer(to, text.len(), self.0)
+        };
+        let text = usize::try_from(len)
+            .ok()
+            .and_then(|len| text.get(..len))
+            .unwrap_or(&[]);
+        f.write_str(core::str::from_utf8(text).unwrap_or("?"))
+    }
+}
