@@ -35,13 +35,6 @@ mkdir -p /run/lock /run/netns
 hostname ctrfw
 ip link set lo up
 
-# UML's modules are not in the root; the host names their folder.
-modules=$(sed -n 's|.*ctrfw\.modules=\([^ ]*\).*|\1|p' /proc/cmdline)
-if [ -n "$modules" ]; then
-	mkdir -p "/lib/modules/$(uname -r)"
-	mount -t hostfs -o "ro,$modules" modules "/lib/modules/$(uname -r)"
-fi
-
 # shellcheck source=/dev/null
 . $run/env
 if [ "${CTRFW_INTERACTIVE:-}" = 1 ]; then

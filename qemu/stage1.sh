@@ -18,7 +18,7 @@ while read -r ko; do
 done </modules/order
 
 option() { $bb sed -n "s|.*ctrfw\\.$1=\\([^ ]*\\).*|\\1|p" /proc/cmdline; }
-root=$(option root) top=$(option top) results=$(option results)
+root=$(option root) top=$(option top) results=$(option results) modules=$(option modules)
 
 $bb mount -t tmpfs -o mode=755,size=75% rw /rw
 $bb mkdir /rw/upper /rw/work
@@ -38,6 +38,9 @@ $bb mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root
 if [ -n "$root" ]; then
 	$bb mount -t hostfs -o "ro,$top" ctrfw /new/ctrfw || fail "no checkout"
 	$bb mount -t hostfs -o "$results" results /new/results || fail "no results folder"
+	# UML's modules are no part of the root.
+	$bb mkdir -p "/new/lib/modules/$($bb uname -r)"
+	$bb mount -t hostfs -o "ro,$modules" modules "/new/lib/modules/$($bb uname -r)" || fail "no modules"
 else
 	p9=trans=virtio,version=9p2000.L,msize=512000
 	$bb mount -t 9p -o "ro,$p9,cache=loose" ctrfw /new/ctrfw || fail "no checkout"
