@@ -42,7 +42,10 @@ guest_results() {
 	results=$(cd "$results" && pwd -P)
 	# Two guests in one folder would read each other's fate.
 	exec {results_lock}>"$results/.lock"
-	flock -n "$results_lock" || die "another guest is using $results." "wait for it, or give another folder with --results."
+	if ! flock -n "$results_lock"; then
+		say "waiting for another guest that uses $results (--results gives another folder) ..."
+		flock "$results_lock"
+	fi
 	find "$results" -mindepth 1 ! -name .lock -delete
 	mkdir "$results/.run"
 	{

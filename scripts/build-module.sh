@@ -25,6 +25,8 @@ tree=$("$TOP/scripts/kernel-tree.sh" "$flavour")
 mapfile -t flags <"$tree/make-flags"
 out=$BUILD/$flavour/$folder
 mkdir -p "$out"
+exec {lock}>"$BUILD/$flavour/.lock"
+flock "$lock"
 
 # An output of another tree, or of another place, would mix two kernels.
 stamp="$tree $TOP"
