@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The files of /proc/ctrfw: written as a shell would, read as data."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+DIRECTORY = Path("/proc/ctrfw")
+RULES = DIRECTORY / "rules"
+STATUS = DIRECTORY / "status"
+COUNTERS = DIRECTORY / "counters"
+TRACE = DIRECTORY / "trace"
+FILES = (RULES, STATUS, COUNTERS, TRACE)
+
+HOOKS = ("pre_routing", "local_in", "forward", "post_routing", "local_out")
+
+# Each probe of a path ends with a packet to this port: all tables that tests load let it pass.
+SENTINEL_PORT = 9
+SENTINEL_RULE = f"allow proto udp dport {SENTINEL_PORT}"
+
+
+def write(path: Path, text: str | bytes, append: bool = False) -> None:
+    """`>` or `>>`, as one transaction, by as few writes as the kernel lets us."""
+    data = text.encode() if isinstance(text, str) else text
+    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_APPEND if append else os.O_TRUNC)
+    fd = os.open(path, flags)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
+
+
+def load_rules(*lines: str, append: bool = False) -> None:
+    """Puts a table in force."""
+    write(RULES, "".join(f"{line}\n" for line in lines), append)
+
+
+def trace(*lines: str) -> None:
+    """Asks for a trace; nothing at all turns it off."""
+    write(TRACE, "".join(f"{line}\n" for line in lines or ("off",)))
+
+
+def rules() -> list[str]:
+    """The table as it reads."""
+    return RULES.read_text().splitlines()
+
+
+@dataclass(frozen=True)
+class HookStatus:
+    """What one hook has done."""
+
+    seen: int
+    dropped: int
+    unparsed: int
+
+    def __sub__(self, other: Self) -> "HookStatus":
+        return HookStatus(
+            self.seen - other.seen, self.dropped - other.dropped, self.unparsed - other.unparsed
+        )
+
+
+@dataclass(frozen=True)
+class Status:
+    """/proc/ctrfw/status"""
+
+    version: str
+    mode: str
+    generation: int
+    rules: int
+    memory: int
+    namespaces: int
+    trace: int
+    printed: int
+    left_out: int
+    hooks: dict[str, HookStatus]
+    last_error: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Reads it, and insists on every line being there in its place."""
+        lines = STATUS.read_text().splitlines()
+        plain = ("version", "mode", "generation", "rules", "memory", "namespaces")
+        assert [line.split(" ")[0] for line in lines] == [
+            *plain,
+            "trace",
+            *["hook"] * len(HOOKS),
+            "last_error",
+        ], lines
+        values = {name: line.split(" ", 1)[1] for name, line in zip(plain, lines, strict=False)}
+        count, printed_word, printed, left_out_word, left_out = lines[6].split(" ")[1:]
+        assert (printed_word, left_out_word) == ("printed", "left_out"), lines[6]
+        hooks = {}
+        for name, line in zip(HOOKS, lines[7:12], strict=True):
+            words = line.split(" ")
+            assert words[:2] == ["hook", name], line
+            assert words[2::2] == ["seen", "dropped", "unparsed"], line
+            hooks[name] = HookStatus(*(int(word) for word in words[3::2]))
+        return cls(
+            version=values["version"],
+            mode=values["mode"],
+            generation=int(values["generation"]),
+            rules=int(values["rules"]),
+            memory=int(values["memory"]),
+            namespaces=int(values["namespaces"]),
+            trace=int(count),
+            printed=int(printed),
+            left_out=int(left_out),
+            hooks=hooks,
+            last_error=lines[12].split(" ", 1)[1],
+        )
+
+    @property
+    def seen(self) -> int:
+        """Packets seen at all hooks together."""
+        return sum(hook.seen for hook in self.hooks.values())
+
+    @property
+    def dropped(self) -> int:
+        """Packets dropped at all hooks together."""
+        return sum(hook.dropped for hook in self.hooks.values())
+
+    @property
+    def unparsed(self) -> int:
+        """Packets that could not be parsed at all hooks together."""
+        return sum(hook.unparsed for hook in self.hooks.values())
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A line of /proc/ctrfw/counters"""
+
+    number: str
+    packets: int
+    bytes: int
+    text: str
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Parses `1 packets 12 bytes 3456 deny from 10.0.0.0/8`."""
+        number, packets_word, packets, bytes_word, octets, text = line.split(" ", 5)
+        assert (packets_word, bytes_word) == ("packets", "bytes"), line
+        return cls(number, int(packets), int(octets), text)
+
+
+def counters() -> list[Counter]:
+    """All counters, the rules' first."""
+    return [Counter.parse(line) for line in COUNTERS.read_text().splitlines()]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Packets made by hand: scapy for the honest ones, bytes for the others."""
+
+import itertools
+import logging
+import struct
+
+logging.getLogger("scapy").setLevel(logging.ERROR)
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: E402
+from scapy.layers.inet6 import IPv6  # noqa: E402
+
+from lib.netns import ETH_P_IP, ETH_P_IPV6  # noqa: E402
+
+__all__ = ["ICMP", "IP", "TCP", "UDP", "IPv6", "checksum", "ether", "ipv4", "ipv6", "same"]
+
+_ids = itertools.count(1)
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ether(destination: str, source: str, packet: bytes) -> bytes:
+    """An Ethernet frame; its type by the packet's version nibble."""
+    kind = ETH_P_IPV6 if packet[:1] and packet[0] >> 4 == 6 else ETH_P_IP
+    mac = "".join((destination + source).split(":"))
+    return bytes.fromhex(mac) + struct.pack("!H", kind) + packet
+
+
+def _address(text: str) -> bytes:
+    import socket
+
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+def ipv4(
+    source: str,
+    destination: str,
+    proto: int,
+    payload: bytes = b"",
+    *,
+    options: bytes = b"",
+    offset: int = 0,
+    more: bool = False,
+    identification: int | None = None,
+) -> bytes:
+    """An IPv4 packet with a right checksum; `offset` in bytes."""
+    header_len = 20 + len(options)
+    assert header_len % 4 == 0 and offset % 8 == 0
+    number = next(_ids) & 0xFFFF if identification is None else identification
+    header = (
+        struct.pack(
+            "!BBHHHBBH",
+            0x40 | header_len // 4,
+            0,
+            header_len + len(payload),
+            number,
+            offset // 8 | (0x2000 if more else 0),
+            64,
+            proto,
+            0,
+        )
+        + _address(source)
+        + _address(destination)
+        + options
+    )
+    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
+
+
+def ipv6(
+    source: str,
+    destination: str,
+    following: int,
+    payload: bytes = b"",
+    *,
+    length: int | None = None,
+) -> bytes:
+    """An IPv6 packet; `length` is the payload length it claims, if not the true one."""
+    return (
+        struct.pack(
+            "!IHBB",
+            0x60000000 | next(_ids) & 0xFFFFF,
+            len(payload) if length is None else length,
+            following,
+            64,
+        )
+        + _address(source)
+        + _address(destination)
+        + payload
+    )
+
+
+def same(packet: bytes) -> bytes:
+    """The packet without what a router changes: two packets are the same if these are."""
+    if packet[0] >> 4 == 4:
+        return packet[:8] + b"\0" + packet[9:10] + b"\0\0" + packet[12:]
+    return packet[:7] + b"\0" + packet[8:]

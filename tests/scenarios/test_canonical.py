@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The canonical form: how a table reads, whatever it was written like.
+
+Each line of canonical.txt is `input;canonical`. Proven for each: it reads back as the canonical
+form, which loads back to itself; and all of them together make one table that does so, too.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from lib import control
+from lib.control import RULES, TRACE
+
+TABLE = Path(__file__).parent.parent / "canonical.txt"
+
+
+def pairs() -> list[tuple[str, str]]:
+    """The lines of the file, escapes resolved."""
+    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("//")]
+    halves = (line.rpartition(";") for line in lines if line)
+    return [(written.encode().decode("unicode_escape"), read) for written, _, read in halves]
+
+
+PAIRS = pairs()
+
+
+@pytest.mark.parametrize(("written", "read"), PAIRS, ids=[written for written, _ in PAIRS])
+def test_line(written: str, read: str) -> None:
+    """One line."""
+    expected = f"{read}\n" if read else ""
+    control.write(RULES, f"{written}\n")
+    assert RULES.read_text() == expected
+    control.write(RULES, expected)
+    assert RULES.read_text() == expected
+
+
+def test_all_together() -> None:
+    """One table of them all: the rules in their order, then the defaults in theirs."""
+    rules = [pair for pair in PAIRS if not pair[1].startswith("default")]
+    # Of defaults there can be one for each scope.
+    defaults = {read.split(" ", 2)[2:].__str__(): (written, read)
+                for written, read in PAIRS if read.startswith("default")}  # fmt: skip
+    mixed = [*defaults.values(), *rules]
+    control.load_rules(*(written for written, _ in mixed))
+    expected = [read for _, read in rules if read] + [read for _, read in defaults.values()]
+    assert control.rules() == expected
+    control.write(RULES, RULES.read_bytes())
+    assert control.rules() == expected
+
+
+def test_counters_show_the_canonical_form() -> None:
+    """The counters file shows each statement as the rules file does."""
+    control.load_rules("deny dport 80-80 from 10.1.2.3/8", "default deny hook input")
+    assert [counter.text for counter in control.counters()] == [
+        *control.rules(),
+        "default allow",
+    ]
+
+
+TRACES = {
+    "all": "all",
+    "off": "off",
+    "# nothing": "off",
+    "dport 22 proto 6": "proto tcp dport 22",
+    "hook output,input": "hook local_in,local_out",
+    "hook pre_routing,local_in,forward,post_routing,local_out": "all",
+    "in eth* netns container": "in eth* netns container",
+    "  to FE80::1/128\tfrom fe80::/10": "from fe80::/10 to fe80::1",
+}
+
+
+@pytest.mark.parametrize("written", TRACES)
+def test_trace(written: str) -> None:
+    """The trace file has the same form, without a verb."""
+    control.write(TRACE, f"{written}\n")
+    assert TRACE.read_text() == f"{TRACES[written]}\n"
