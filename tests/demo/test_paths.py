@@ -9,9 +9,8 @@ import pathlib
 import subprocess
 import unittest
 
-import ctrfw_paths
-
 import compare
+import ctrfw_paths
 
 TOOL = pathlib.Path(ctrfw_paths.__file__).with_name("ctrfw-paths")
 HOST, EXT, WEB = "4026531840(host)", "4026532100", "4026532200"
