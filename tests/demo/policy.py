@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 
 import ctrfw_paths
-
 import module
 from connections import ANSWERED, TABLE, try_all
 from tally import heading, progress, show

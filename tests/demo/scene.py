@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 
 import ctrfw_paths
-
 import engine
 import hosts
 import module

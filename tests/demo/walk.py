@@ -4,9 +4,8 @@
 import pathlib
 import subprocess
 
-import ctrfw_paths
-
 import compare
+import ctrfw_paths
 import module
 import path_table
 from tally import heading, show
