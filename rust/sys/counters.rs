@@ -34,8 +34,11 @@ const CHUNK: usize = 1024;
 ///
 /// # Invariants
 ///
-/// The pointer is a live per-CPU allocation of [`CHUNK`] counters.
-struct Chunk(*mut bindings::ctrfw_counter);
+/// The pointer is a live per-CPU allocation of `len` counters.
+struct Chunk {
+    ptr: *mut bindings::ctrfw_counter,
+    len: usize,
+}
 
 // SAFETY: Per-CPU memory belongs to no thread.
 unsafe impl Send for Chunk {}
@@ -43,21 +46,21 @@ unsafe impl Send for Chunk {}
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    fn new() -> Result<Self> {
+    fn new(len: usize) -> Result<Self> {
         // SAFETY: May be called in process context.
-        let ptr = unsafe { bindings::ctrfw_counters_alloc(CHUNK) };
+        let ptr = unsafe { bindings::ctrfw_counters_alloc(len) };
         if ptr.is_null() {
             return Err(ENOMEM);
         }
         // INVARIANT: The allocation just succeeded.
-        Ok(Self(ptr))
+        Ok(Self { ptr, len })
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: By the invariant this is a per-CPU allocation, and nobody else frees it.
-        unsafe { bindings::free_percpu(self.0.cast()) };
+        unsafe { bindings::free_percpu(self.ptr.cast()) };
     }
 }
 
@@ -65,20 +68,23 @@ impl Drop for Chunk {
 pub(crate) struct Counters(KVVec<Chunk>);
 
 impl Counters {
-    /// At least `count` counters, all zero. Process context; may sleep.
+    /// `count` counters, all zero. Process context; may sleep.
     pub(crate) fn new(count: usize) -> Result<Self> {
-        let chunks = count.div_ceil(CHUNK);
-        let mut counters = KVVec::with_capacity(chunks, GFP_KERNEL)?;
-        for _ in 0..chunks {
-            counters.push(Chunk::new()?, GFP_KERNEL)?;
+        let mut chunks = KVVec::with_capacity(count.div_ceil(CHUNK), GFP_KERNEL)?;
+        let mut left = count;
+        while left != 0 {
+            let len = left.min(CHUNK);
+            chunks.push(Chunk::new(len)?, GFP_KERNEL)?;
+            left = left.saturating_sub(len);
         }
-        Ok(Self(counters))
+        Ok(Self(chunks))
     }
 
     #[inline(always)]
     fn counter(&self, index: usize) -> Option<*mut bindings::ctrfw_counter> {
         let chunk = self.0.get(index / CHUNK)?;
-        Some(chunk.0.wrapping_add(index % CHUNK))
+        let index = index % CHUNK;
+        (index < chunk.len).then(|| chunk.ptr.wrapping_add(index))
     }
 
     /// Counts one packet of `bytes` bytes at counter `index`. Any context.
@@ -107,7 +113,12 @@ impl Counters {
     pub(crate) fn memory(&self) -> usize {
         // SAFETY: Has no requirements.
         let cpus = unsafe { bindings::ctrfw_num_possible_cpus() } as usize;
-        let chunk = CHUNK.saturating_mul(size_of::<bindings::ctrfw_counter>());
-        self.0.len().saturating_mul(chunk).saturating_mul(cpus)
+        let counters = self
+            .0
+            .iter()
+            .fold(0usize, |sum, chunk| sum.saturating_add(chunk.len));
+        counters
+            .saturating_mul(size_of::<bindings::ctrfw_counter>())
+            .saturating_mul(cpus)
     }
 }

@@ -5,6 +5,7 @@
 #include <linux/netfilter_bridge.h>
 #include <linux/nsproxy.h>
 #include <linux/percpu.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/sprintf.h>
@@ -106,6 +107,11 @@ struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *coun
 unsigned int ctrfw_num_possible_cpus(void)
 {
 	return num_possible_cpus();
+}
+
+void ctrfw_synchronize_rcu_expedited(void)
+{
+	synchronize_rcu_expedited();
 }
 
 void *ctrfw_rcu_xchg(void **slot, void *new)

@@ -41,6 +41,7 @@ void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes);
 struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter);
 unsigned int ctrfw_num_possible_cpus(void);
 
+void ctrfw_synchronize_rcu_expedited(void);
 void *ctrfw_rcu_xchg(void **slot, void *new);
 
 bool ctrfw_current_in_init_net(void);

@@ -83,7 +83,7 @@ impl<T> RcuCell<T> {
         // Expedited, as somebody's shell waits for it.
         //
         // SAFETY: In process context it may be called.
-        unsafe { bindings::synchronize_rcu_expedited() };
+        unsafe { bindings::ctrfw_synchronize_rcu_expedited() };
         // SAFETY: By the invariant the pointer came from `Arc::into_raw()`; the exchange made its
         // reference ours, and the grace period is over.
         Some(unsafe { Arc::from_raw(old.cast::<T>().cast_const()) })

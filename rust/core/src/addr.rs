@@ -47,6 +47,31 @@ impl Prefix {
         Self::new(addr, len)
     }
 
+    /// Whether more bytes behind `text` could make it parse; sometimes yes where it is no.
+    pub fn may_become(text: &[u8]) -> bool {
+        let mut halves = text.splitn(2, |byte| *byte == b'/');
+        let addr = halves.next().unwrap_or(&[]);
+        match halves.next() {
+            // The address is complete; a length grows by more digits only.
+            Some(len) => Self::parse(addr).is_some_and(|prefix| {
+                len.is_empty() || decimal(len, Self::full_len(prefix.net).into()).is_some()
+            }),
+            None if addr.contains(&b'.') && !addr.contains(&b':') => {
+                let mut octets = addr.rsplit(|byte| *byte == b'.');
+                let last = octets.next().unwrap_or(&[]);
+                let octet = |text: &[u8]| decimal(text, u8::MAX.into()).is_some();
+                addr.iter().filter(|byte| **byte == b'.').count() <= 3
+                    && (last.is_empty() || octet(last))
+                    && octets.all(octet)
+            }
+            None => {
+                let legal = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+                // `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
+                addr.iter().all(legal) && addr.len() <= 45
+            }
+        }
+    }
+
     /// Whether `addr` lies in the prefix.
     #[inline]
     pub fn contains(&self, addr: IpAddr) -> bool {

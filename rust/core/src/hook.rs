@@ -114,6 +114,25 @@ impl HookSet {
     /// All five hooks.
     pub const ALL: Self = Self(0b1_1111);
 
+    /// Parses names, separated by commas.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        text.split(|byte| *byte == b',')
+            .try_fold(Self::EMPTY, |set, name| {
+                Some(set.with(Hook::from_name(name)?))
+            })
+    }
+
+    /// Whether more bytes behind `text` could make it parse.
+    pub fn may_become(text: &[u8]) -> bool {
+        let mut names = text.rsplit(|byte| *byte == b',');
+        let last = names.next().unwrap_or(&[]);
+        let begins = |name: &str| name.as_bytes().starts_with(last);
+        names.all(|name| Hook::from_name(name).is_some())
+            && NAMES
+                .iter()
+                .any(|names| begins(names.rule) || begins(names.nft))
+    }
+
     /// Whether `hook` is in the set.
     #[inline]
     pub fn contains(self, hook: Hook) -> bool {

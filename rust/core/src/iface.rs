@@ -87,6 +87,13 @@ impl IfPattern {
         })
     }
 
+    /// Whether more bytes behind `text` could make it parse: the characters are those of a name, and
+    /// there is room for the final NUL.
+    pub fn may_become(text: &[u8]) -> bool {
+        let legal = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'*');
+        text.iter().all(legal) && text.len() < IFNAMSIZ
+    }
+
     /// Whether `name` fits; never so where there is no interface.
     pub fn matches(&self, name: &IfName) -> bool {
         if self.prefix {

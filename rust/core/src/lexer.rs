@@ -27,13 +27,15 @@ impl<'a> Words<'a> {
         Self { line, at: 0 }
     }
 
-    /// A fault at `word`, which was just taken from here.
-    pub fn fault(&self, word: Word<'_>, expected: &'static str) -> Fault {
+    /// A fault at `word`, or at one before it, when the last word was just taken from here.
+    ///
+    /// `may_become` tells whether more bytes behind that last word could mend it.
+    pub fn fault(&self, word: Word<'_>, expected: &'static str, may_become: bool) -> Fault {
         Fault {
             at: word.at,
             text: Some(Excerpt::new(word.text)),
             expected,
-            definite: self.at < self.line.len(),
+            definite: !may_become || self.at < self.line.len(),
         }
     }
 

@@ -81,7 +81,8 @@ impl<G: Grammar> Loader<G> {
             let (line, rest) = piece.split_at_checked(len).unwrap_or((piece, &[]));
             piece = rest.get(1..).unwrap_or(&[]);
             if self.used == 0 && line.len() <= MAX_LINE {
-                self.line(line, sink)?;
+                Self::line(self.lines, line, sink)?;
+                self.lines = self.lines.saturating_add(1);
             } else {
                 self.append(line)?;
                 self.flush(sink)?;
@@ -106,7 +107,7 @@ impl<G: Grammar> Loader<G> {
     /// Checks the line that has begun, as far as it goes.
     fn check<E>(&self) -> Result<(), LoadError<E>> {
         match G::parse(self.pending()) {
-            Err(fault) if fault.definite => Err(self.error(&fault)),
+            Err(fault) if fault.definite => Err(Self::error(self.lines, &fault)),
             _ => Ok(()),
         }
     }
@@ -123,43 +124,49 @@ impl<G: Grammar> Loader<G> {
         }
         // What is wrong with the line's beginning is told first, however the text was cut.
         self.check()?;
-        Err(self.error(&Fault {
+        let fault = Fault {
             at: MAX_LINE,
             text: Some(Excerpt::new(self.pending())),
             expected: "a line of at most 1023 bytes",
             definite: true,
-        }))
+        };
+        Err(Self::error(self.lines, &fault))
     }
 
+    /// Ends the line that has begun.
     fn flush<S: Sink<G::Item>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
-        let partial = self.partial;
-        let used = self.used;
+        let line = self.partial.get(..self.used).unwrap_or(&[]);
+        let taken = Self::line(self.lines, line, sink);
         self.used = 0;
-        self.line(partial.get(..used).unwrap_or(&[]), sink)
+        self.lines = self.lines.saturating_add(1);
+        taken
     }
 
+    /// Hands on what `line` says; `lines` have ended before it.
     fn line<S: Sink<G::Item>>(
-        &mut self,
+        lines: u32,
         line: &[u8],
         sink: &mut S,
     ) -> Result<(), LoadError<S::Error>> {
-        let item = G::parse(line).map_err(|fault| self.error(&fault))?;
-        if let Some(item) = item {
-            sink.accept(item).map_err(|refusal| match refusal {
-                Refusal::Expected(expected) => self.error(&Fault {
+        let item = G::parse(line).map_err(|fault| Self::error(lines, &fault))?;
+        let Some(item) = item else {
+            return Ok(());
+        };
+        sink.accept(item).map_err(|refusal| match refusal {
+            Refusal::Expected(expected) => {
+                let fault = Fault {
                     at: 0,
                     text: Some(Excerpt::new(line)),
                     expected,
                     definite: true,
-                }),
-                Refusal::Sink(error) => LoadError::Sink(self.lines.saturating_add(1), error),
-            })?;
-        }
-        self.lines = self.lines.saturating_add(1);
-        Ok(())
+                };
+                Self::error(lines, &fault)
+            }
+            Refusal::Sink(error) => LoadError::Sink(lines.saturating_add(1), error),
+        })
     }
 
-    fn error<E>(&self, fault: &Fault) -> LoadError<E> {
-        LoadError::Language(Error::new(self.lines.saturating_add(1), fault))
+    fn error<E>(lines: u32, fault: &Fault) -> LoadError<E> {
+        LoadError::Language(Error::new(lines.saturating_add(1), fault))
     }
 }

@@ -49,6 +49,13 @@ impl NetnsMatch {
         }
     }
 
+    /// Whether more bytes behind `text` could make it parse.
+    pub fn may_become(text: &[u8]) -> bool {
+        b"host".starts_with(text)
+            || b"container".starts_with(text)
+            || decimal(text, u32::MAX).is_some()
+    }
+
     /// Whether `netns` is one of them.
     #[inline]
     pub fn matches(self, netns: NetnsId) -> bool {

@@ -4,7 +4,7 @@
 
 use crate::addr::Prefix;
 use crate::error::Fault;
-use crate::hook::{Hook, HookSet};
+use crate::hook::HookSet;
 use crate::iface::IfPattern;
 use crate::lexer::{Word, Words};
 use crate::matcher::Match;
@@ -13,23 +13,65 @@ use crate::port::PortRange;
 use crate::proto::Protocol;
 use crate::rule::{DefaultVerb, Rule, Scope, Verb};
 
-const ADDRESS: &str = "an IPv4 or IPv6 address, or ADDRESS/LENGTH";
-const PROTOCOL: &str = "a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255";
-const PORTS: &str = "a port from 0 to 65535, or a range FIRST-LAST";
-const INTERFACE: &str = "an interface name of at most 15 characters, or the beginning of one and *";
-const HOOKS: &str =
-    "hooks, separated by commas: pre_routing, local_in, forward, post_routing, local_out";
-const NETNS: &str = "host, container, or a network namespace's inode number";
+const VERBS: [&str; 2] = ["allow", "deny"];
+const STATEMENTS: [&str; 3] = ["allow", "deny", "default"];
+const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
+const KEYS: [&str; 9] = [
+    "from", "to", "proto", "sport", "dport", "in", "out", "hook", "netns",
+];
+const TRACE_WORDS: [&str; 11] = [
+    "all", "off", "from", "to", "proto", "sport", "dport", "in", "out", "hook", "netns",
+];
+
 const VERB: &str = "allow or deny";
 const STATEMENT: &str = "allow, deny or default";
-const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
 const SCOPE_KEY: &str = "hook or netns";
+const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
 const TRACE: &str = "all, off, or one of from, to, proto, sport, dport, in, out, hook, netns";
 const END: &str = "nothing more on this line";
 const TWICE: &str = "each word once in a statement";
 const SAME_FAMILY: &str = "an address of the same family as the other one";
 const WITH_PORTS: &str =
     "no port, as the protocol has none (tcp, udp, dccp, sctp and udplite have)";
+
+/// A kind of value that follows a key.
+struct Kind<T> {
+    parse: fn(&[u8]) -> Option<T>,
+    /// Whether more bytes could make a right value of a wrong one; never wrongly no.
+    may_become: fn(&[u8]) -> bool,
+    expected: &'static str,
+}
+
+const ADDRESS: Kind<Prefix> = Kind {
+    parse: Prefix::parse,
+    may_become: Prefix::may_become,
+    expected: "an IPv4 or IPv6 address, or ADDRESS/LENGTH",
+};
+const PROTOCOL: Kind<Protocol> = Kind {
+    parse: Protocol::parse,
+    may_become: Protocol::may_become,
+    expected: "a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255",
+};
+const PORTS: Kind<PortRange> = Kind {
+    parse: PortRange::parse,
+    may_become: PortRange::may_become,
+    expected: "a port from 0 to 65535, or a range FIRST-LAST",
+};
+const INTERFACE: Kind<IfPattern> = Kind {
+    parse: IfPattern::parse,
+    may_become: IfPattern::may_become,
+    expected: "an interface name of at most 15 characters, or the beginning of one and *",
+};
+const HOOKS: Kind<HookSet> = Kind {
+    parse: HookSet::parse,
+    may_become: HookSet::may_become,
+    expected: "hooks, separated by commas: pre_routing, local_in, forward, post_routing, local_out",
+};
+const NETNS: Kind<NetnsMatch> = Kind {
+    parse: NetnsMatch::parse,
+    may_become: NetnsMatch::may_become,
+    expected: "host, container, or a network namespace's inode number",
+};
 
 /// What lines of some kind hold.
 pub trait Grammar {
@@ -64,10 +106,11 @@ impl Grammar for Table {
         let statement = match first.text {
             b"default" => Statement::Default(default(&mut words)?),
             other => {
-                let verb = verb(other).ok_or_else(|| words.fault(first, STATEMENT))?;
+                let verb = verb(other)
+                    .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
                 Statement::Rule(Rule {
                     verb,
-                    matches: matches(&mut words, None, KEY)?,
+                    matches: matches(&mut words, None, KEY, &KEYS)?,
                 })
             }
         };
@@ -99,10 +142,10 @@ impl Grammar for Trace {
         let statement = match first.text {
             b"off" => TraceStatement::Off,
             b"all" => TraceStatement::Expression(Match::default()),
-            _ => TraceStatement::Expression(matches(&mut words, Some(first), TRACE)?),
+            _ => TraceStatement::Expression(matches(&mut words, Some(first), TRACE, &TRACE_WORDS)?),
         };
         match words.next() {
-            Some(extra) => Err(words.fault(extra, END)),
+            Some(extra) => Err(words.fault(extra, END, false)),
             None => Ok(Some(statement)),
         }
     }
@@ -118,13 +161,13 @@ fn verb(text: &[u8]) -> Option<Verb> {
 
 fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
     let word = words.require(VERB)?;
-    let verb = verb(word.text).ok_or_else(|| words.fault(word, VERB))?;
+    let verb = verb(word.text).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
     let (mut hooks, mut netns) = (None, None);
     while let Some(key) = words.next() {
         match key.text {
-            b"hook" => value(words, key, &mut hooks, hook_set, HOOKS)?,
-            b"netns" => value(words, key, &mut netns, NetnsMatch::parse, NETNS)?,
-            _ => return Err(words.fault(key, SCOPE_KEY)),
+            b"hook" => value(words, key, &mut hooks, &HOOKS)?,
+            b"netns" => value(words, key, &mut netns, &NETNS)?,
+            _ => return Err(words.fault(key, SCOPE_KEY, begins(key, &SCOPE_KEYS))),
         };
     }
     let scope = Scope {
@@ -138,7 +181,8 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
 fn matches(
     words: &mut Words<'_>,
     first: Option<Word<'_>>,
-    keys: &'static str,
+    expected: &'static str,
+    keys: &[&str],
 ) -> Result<Match, Fault> {
     let mut m = Match::default();
     let (mut hooks, mut netns) = (None, None);
@@ -148,16 +192,16 @@ fn matches(
     let mut next = first.or_else(|| words.next());
     while let Some(key) = next {
         let word = match key.text {
-            b"from" => value(words, key, &mut m.from, Prefix::parse, ADDRESS)?,
-            b"to" => value(words, key, &mut m.to, Prefix::parse, ADDRESS)?,
-            b"proto" => value(words, key, &mut m.proto, Protocol::parse, PROTOCOL)?,
-            b"sport" => value(words, key, &mut m.sport, PortRange::parse, PORTS)?,
-            b"dport" => value(words, key, &mut m.dport, PortRange::parse, PORTS)?,
-            b"in" => value(words, key, &mut m.input, IfPattern::parse, INTERFACE)?,
-            b"out" => value(words, key, &mut m.output, IfPattern::parse, INTERFACE)?,
-            b"hook" => value(words, key, &mut hooks, hook_set, HOOKS)?,
-            b"netns" => value(words, key, &mut netns, NetnsMatch::parse, NETNS)?,
-            _ => return Err(words.fault(key, keys)),
+            b"from" => value(words, key, &mut m.from, &ADDRESS)?,
+            b"to" => value(words, key, &mut m.to, &ADDRESS)?,
+            b"proto" => value(words, key, &mut m.proto, &PROTOCOL)?,
+            b"sport" => value(words, key, &mut m.sport, &PORTS)?,
+            b"dport" => value(words, key, &mut m.dport, &PORTS)?,
+            b"in" => value(words, key, &mut m.input, &INTERFACE)?,
+            b"out" => value(words, key, &mut m.output, &INTERFACE)?,
+            b"hook" => value(words, key, &mut hooks, &HOOKS)?,
+            b"netns" => value(words, key, &mut netns, &NETNS)?,
+            _ => return Err(words.fault(key, expected, begins(key, keys))),
         };
         match key.text {
             b"from" | b"to" => addr = Some(word),
@@ -166,12 +210,12 @@ fn matches(
         }
         if let (Some(from), Some(to), Some(word)) = (m.from, m.to, addr) {
             if !from.same_family(&to) {
-                return Err(words.fault(word, SAME_FAMILY));
+                return Err(words.fault(word, SAME_FAMILY, false));
             }
         }
         if let (Some(proto), Some(word)) = (m.proto, port) {
             if !proto.has_ports() {
-                return Err(words.fault(word, WITH_PORTS));
+                return Err(words.fault(word, WITH_PORTS, true));
             }
         }
         next = words.next();
@@ -186,20 +230,21 @@ fn value<'a, T>(
     words: &mut Words<'a>,
     key: Word<'_>,
     slot: &mut Option<T>,
-    parse: impl FnOnce(&[u8]) -> Option<T>,
-    expected: &'static str,
+    kind: &Kind<T>,
 ) -> Result<Word<'a>, Fault> {
     if slot.is_some() {
-        return Err(words.fault(key, TWICE));
+        return Err(words.fault(key, TWICE, false));
     }
-    let word = words.require(expected)?;
-    *slot = Some(parse(word.text).ok_or_else(|| words.fault(word, expected))?);
+    let word = words.require(kind.expected)?;
+    let parsed = (kind.parse)(word.text);
+    *slot =
+        Some(parsed.ok_or_else(|| words.fault(word, kind.expected, (kind.may_become)(word.text)))?);
     Ok(word)
 }
 
-fn hook_set(text: &[u8]) -> Option<HookSet> {
-    text.split(|byte| *byte == b',')
-        .try_fold(HookSet::EMPTY, |set, name| {
-            Some(set.with(Hook::from_name(name)?))
-        })
+/// Whether any of `names` begins with `word`.
+fn begins(word: Word<'_>, names: &[&str]) -> bool {
+    names
+        .iter()
+        .any(|name| name.as_bytes().starts_with(word.text))
 }

@@ -25,6 +25,16 @@ impl PortRange {
         (first <= last).then_some(Self { first, last })
     }
 
+    /// Whether more bytes behind `text` could make it parse.
+    pub fn may_become(text: &[u8]) -> bool {
+        let mut halves = text.splitn(2, |byte| *byte == b'-');
+        let first = halves.next().unwrap_or(&[]);
+        port(first).is_some()
+            && halves
+                .next()
+                .is_none_or(|last| last.is_empty() || port(last).is_some())
+    }
+
     /// Whether `port` lies in the range.
     #[inline]
     pub fn contains(&self, port: u16) -> bool {

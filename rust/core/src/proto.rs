@@ -44,6 +44,9 @@ const NAMES: [Names; 17] = [
     names(136, "udplite", "UDPLITE"),
 ];
 
+/// Another name of ICMPv6, the one in /etc/protocols.
+const ALIAS: &[u8] = b"ipv6-icmp";
+
 impl Protocol {
     /// Internet Control Message Protocol
     pub const ICMP: Self = Self(1);
@@ -65,9 +68,18 @@ impl Protocol {
         let by_name = NAMES.iter().find(|names| names.rule.as_bytes() == text);
         match by_name {
             Some(names) => Some(Self(names.number)),
-            None if text == b"ipv6-icmp" => Some(Self::ICMPV6),
+            None if text == ALIAS => Some(Self::ICMPV6),
             None => Some(Self(decimal(text, u8::MAX.into())?.try_into().ok()?)),
         }
+    }
+
+    /// Whether more bytes behind `text` could make it parse.
+    pub fn may_become(text: &[u8]) -> bool {
+        NAMES
+            .iter()
+            .any(|names| names.rule.as_bytes().starts_with(text))
+            || ALIAS.starts_with(text)
+            || decimal(text, u8::MAX.into()).is_some()
     }
 
     /// Whether its header begins with a source and a destination port of 16 bits each.
