@@ -10,7 +10,7 @@ import ctrfw_paths
 
 ANSWERED, SILENT = "answered", "no answer"
 # Seconds to wait for what is to stay unanswered, and for the rest.
-SHORT, LONG = 3, 20
+SHORT, LONG = 2, 30
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Policy:
     def show_containers(self):
         heading("8. No container reads or changes the policy")
         for command, process in self.containers.items():
-            output = process.communicate(timeout=120)[0].strip()
+            output = process.communicate(timeout=300)[0].strip()
             show(
                 "\n".join(
                     f"  {line}"
