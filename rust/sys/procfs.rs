@@ -108,7 +108,7 @@ impl<T: OpenFile> Operations<T> {
         proc_open: Some(Self::open),
         proc_read: Some(bindings::seq_read),
         proc_write: Some(Self::write),
-        proc_lseek: Some(bindings::seq_lseek),
+        proc_lseek: Some(Self::lseek),
         proc_release: Some(Self::release),
         ..pin_init::zeroed()
     };
@@ -190,6 +190,25 @@ impl<T: OpenFile> Operations<T> {
             Ok(()) => len as isize,
             Err(error) => error.to_errno() as isize,
         }
+    }
+
+    /// # Safety
+    ///
+    /// Only procfs may call it.
+    unsafe extern "C" fn lseek(
+        file: *mut bindings::file,
+        offset: bindings::loff_t,
+        whence: c_int,
+    ) -> bindings::loff_t {
+        // SAFETY: procfs gives a valid file.
+        let writable = unsafe { (*file).f_mode } & bindings::CTRFW_FMODE_WRITE != 0;
+        if writable && whence == bindings::SEEK_END as c_int {
+            // What is written is a stream; who appends to it (`tee -a`) goes to its end first, which
+            // `seq_lseek()` knows nothing of.
+            return 0;
+        }
+        // SAFETY: `open()` had `seq_open()` open the file.
+        unsafe { bindings::seq_lseek(file, offset, whence) }
     }
 
     fn feed(opened: &T, from: UserSlice) -> Result {
