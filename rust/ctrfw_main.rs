@@ -31,11 +31,12 @@ module! {
             description: "Most rules and defaults that the table may have",
         },
         trace_rate: u32 {
-            default: 500,
+            default: 100,
             description: "Most trace lines a second in the long run",
         },
         trace_burst: u32 {
-            default: 2_000,
+            // About what fits into Debian's kernel log of 128 KiB.
+            default: 400,
             description: "Most trace lines at once",
         },
     },
