@@ -22,7 +22,7 @@ accel=$("$TOP/qemu/accel.sh" "$vmlinuz")
 [ -z "$icount" ] || accel=icount
 
 # panic=-1: a dead guest ends at once. Not "quiet": its log is the evidence.
-kargs="console=ttyS0 loglevel=7 panic=-1 oops=panic printk.devkmsg=on net.ifnames=0 ctrfw.tty=ttyS1 $append"
+kargs="console=ttyS0 loglevel=7 log_buf_len=4M panic=-1 oops=panic printk.devkmsg=on net.ifnames=0 ctrfw.tty=ttyS1 $append"
 devices=(
 	-serial "file:$results/console.log"
 	-drive "file=$guest/root.erofs,format=raw,if=none,id=root,readonly=on,file.locking=off"

@@ -27,7 +27,7 @@ else
 fi
 
 args=(
-	"mem=$mem" "${mode[@]}" "initrd=$initrd" con=null loglevel=7 panic=-1 oops=panic printk.devkmsg=on
+	"mem=$mem" "${mode[@]}" "initrd=$initrd" con=null loglevel=7 log_buf_len=4M panic=-1 oops=panic printk.devkmsg=on
 	kasan_multi_shot net.ifnames=0
 	"ctrfw.root=$guest/root" "ctrfw.top=$TOP" "ctrfw.results=$results" "ctrfw.modules=$tree/modules/lib/modules/$release"
 	"uml_dir=/dev/shm/" umid=ctrfw
