@@ -123,7 +123,8 @@ class Path:
             return f"reached {where}"
         if last.hook == "POST_ROUTING":
             return f"left {where} through {last.oif}"
-        return f"not seen after {last.hook} in {where}: dropped by others, or not traced further"
+        joined = "" if last.frag == "-" else "one of several fragments put together, "
+        return f"not seen after {last.hook} in {where}: {joined}dropped by others, or not traced further"
 
 
 def stamp(line):
@@ -196,34 +197,46 @@ def follows(a, b, gap):
     return RANK[b.hook] > RANK[a.hook]
 
 
-def changes(a, b, flows):
-    """The address translations from step a to b.
+class Translations:
+    """What has been seen so far, to tell a translation from the taking back of one.
 
-    One that leads to the other direction of a flow seen before takes back what
-    was done to that flow: connection tracking does it to replies.
+    Connection tracking takes back in the replies what it did to the requests.
     """
-    back = (b.proto, b.dst, b.src) in flows
-    found = []
-    for name, reverse, old, new in (
-        ("DNAT", "SNAT", a.dst, b.dst),
-        ("SNAT", "DNAT", a.src, b.src),
-    ):
-        if not old.same(new):
-            found.append(Nat(f"reverse {reverse}" if back else name, old, new))
-    return found
+
+    def __init__(self):
+        self.flows = set()
+        self.dnat = set()
+
+    def add(self, step):
+        self.flows.add((step.proto, step.src, step.dst))
+
+    def between(self, a, b):
+        """The translations from step a to b."""
+        found = []
+        if not a.dst.same(b.dst):
+            # SNAT comes after the last hook, so it may never have been seen: what
+            # now goes back to where a flow came from is a reply of that flow.
+            back = (b.proto, b.dst, b.src) in self.flows
+            found.append(Nat("reverse SNAT" if back else "DNAT", a.dst, b.dst))
+            if not back:
+                self.dnat.add((a.dst, b.dst))
+        if not a.src.same(b.src):
+            back = (b.src, a.src) in self.dnat
+            found.append(Nat("reverse DNAT" if back else "SNAT", a.src, b.src))
+        return found
 
 
 def paths_of(steps, gap=1.0):
     """Sorts steps into paths, in the order of their first steps."""
-    paths, newest, flows = [], {}, set()
+    paths, newest, seen = [], {}, Translations()
     for step in steps:
         path = newest.get(step.id)
         if path is None or not follows(path.steps[-1], step, gap):
             path = newest[step.id] = Path()
             paths.append(path)
-        path.nat.append(changes(path.steps[-1], step, flows) if path.steps else [])
+        path.nat.append(seen.between(path.steps[-1], step) if path.steps else [])
         path.steps.append(step)
-        flows.add((step.proto, step.src, step.dst))
+        seen.add(step)
     return paths
 
 
@@ -339,9 +352,18 @@ def table(path, names, marks=None):
     ]
     head, *lines = columns(rows)
     yield head
-    for nat, line in zip(path.nat, lines):
-        yield from (f"     -- {n}" for n in nat)
+    for number, line in enumerate(lines):
+        yield from (f"     -- {note}" for note in notes(path, number))
         yield line
+
+
+def notes(path, number):
+    """What has happened to a packet before one of its steps."""
+    step, before = path.steps[number], path.steps[max(number - 1, 0)]
+    if step.length != before.length:
+        what = "put together" if step.frag == "-" else f"fragment {step.frag}"
+        yield f"{what}: {before.length} => {step.length} bytes"
+    yield from path.nat[number]
 
 
 def text_of(path, names):

@@ -181,16 +181,71 @@ class Nat(unittest.TestCase):
 
     def test_masquerade_and_its_reply(self):
         inside, outside, lan = "172.17.0.3:5000", "192.168.50.1:5000", "192.168.50.2:80"
-        lines = [
+        there = [
             line(HOST, "POST_ROUTING", inside, lan),
             line(EXT, "PRE_ROUTING", outside, lan),
         ]
+        back = [
+            line(HOST, "PRE_ROUTING", lan, outside, id="b"),
+            line(HOST, "FORWARD", lan, inside, id="b"),
+        ]
+        wanted = [
+            f"SNAT {inside} => {outside}",
+            f"reverse SNAT {outside} => {inside}",
+        ]
+        self.assertEqual(self.nat(there + back), wanted)
+        # The reply's translation is not what the next request takes back.
+        again = [text.replace("id=00000000c7a1b2d3", "id=c") for text in there]
+        self.assertEqual(self.nat(there + back + again), [*wanted, wanted[0]])
+
+    def test_masquerade_of_which_only_the_reply_is_seen(self):
+        inside, outside, lan = "172.17.0.3:5000", "192.168.50.1:5000", "192.168.50.2:80"
+        lines = [line(HOST, "POST_ROUTING", inside, lan)]
         lines += [
             line(HOST, "PRE_ROUTING", lan, outside, id="b"),
             line(HOST, "FORWARD", lan, inside, id="b"),
         ]
-        wanted = [f"SNAT {inside} => {outside}", f"reverse SNAT {outside} => {inside}"]
-        self.assertEqual(self.nat(lines), wanted)
+        self.assertEqual(self.nat(lines), [f"reverse SNAT {outside} => {inside}"])
+
+    def test_masquerade_without_ports(self):
+        # The host itself has talked to the same address before.
+        other = "203.0.113.1:0", "203.0.113.2:0"
+        lines = [line(EXT, "LOCAL_OUT", *reversed(other), id="b")]
+        lines += [
+            line(HOST, "POST_ROUTING", "10.9.9.2:0", other[1]),
+            line(EXT, "PRE_ROUTING", *other),
+        ]
+        lines = [
+            text.replace("spt=0 dpt=0 flags=SYN", "type=8 code=0") for text in lines
+        ]
+        self.assertEqual(self.nat(lines), ["SNAT 10.9.9.2 => 203.0.113.1"])
+
+
+class Fragments(unittest.TestCase):
+    def notes(self, lines):
+        return [
+            n
+            for p in paths_in(lines)
+            for i in range(len(p.steps))
+            for n in ctrfw_paths.notes(p, i)
+        ]
+
+    def test_fragmented(self):
+        first = (
+            request()[2].replace("spt=", "frag=first spt=").replace("len=60", "len=40")
+        )
+        self.assertEqual(
+            self.notes([request()[1], first]), ["fragment first: 60 => 40 bytes"]
+        )
+
+    def test_put_together(self):
+        last = (
+            request()[2]
+            .replace("spt=40000 dpt=8081 flags=SYN", "frag=1480")
+            .replace("len=60", "len=40")
+        )
+        there = line(HOST, "LOCAL_IN", CLIENT, PUBLIC)
+        self.assertEqual(self.notes([last, there]), ["put together: 40 => 60 bytes"])
 
 
 class Judging(unittest.TestCase):
