@@ -9,7 +9,6 @@ KDIR ?=
 # Arguments for pytest: make test-fast TESTS="-k conntrack"
 TESTS ?=
 
-HOST_KDIR := $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 # For the host's own kernel: the module built in place if there is one, or the
 # one of the build root.
 KO = $(firstword $(wildcard ctrfw.ko) build/stock/ctrfw.ko)
@@ -60,11 +59,7 @@ shell: ## a shell in the guest, with the module loaded
 
 .PHONY: install
 install: ## install the module for this host's kernel
-	@scripts/preflight.sh build "$(HOST_KDIR)"
-	@scripts/preflight.sh load
-	$(MAKE) -C "$(HOST_KDIR)" M="$(CURDIR)" modules
-	$(MAKE) -C "$(HOST_KDIR)" M="$(CURDIR)" modules_install
-	depmod -a
+	@scripts/install.sh "$(KDIR)"
 
 .PHONY: insmod
 insmod: ## load the module into this host's kernel

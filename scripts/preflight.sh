@@ -25,7 +25,7 @@ can_build() {
 		no "$kdir has no Rust metadata (rust/*.rmeta); Debian's headers packages leave it out." \
 			"run plain make here: it makes what is missing; or on Ubuntu install linux-lib-rust-$release."
 	command -v "${RUSTC:-rustc}" >/dev/null || no "there is no rustc." "install the rustc that built the kernel (see below), and bindgen."
-	want=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(rustc [0-9.]*\).*/\1/p' "$kdir/include/config/auto.conf")
+	want=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\{0,1\}\(rustc [0-9.]*\).*/\1/p' "$kdir/include/config/auto.conf")
 	have=$("${RUSTC:-rustc}" --version | cut -d' ' -f1,2)
 	[ -z "$want" ] || [ "$want" = "$have" ] ||
 		no "the kernel was built by $want, and this is $have; Rust modules need the very same." \
