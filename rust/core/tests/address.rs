@@ -123,7 +123,7 @@ fn every_run_of_zeros() {
             for dotted in [false, true] {
                 let mut words = [0u16; 8];
                 for (at, word) in words.iter_mut().enumerate() {
-                    *word = u16::from(zeros & 1 << at == 0) * (at as u16 + 1);
+                    *word = u16::from(zeros & (1 << at) == 0) * (at as u16 + 1);
                 }
                 if dotted {
                     (words[4], words[5]) = (last, 0x5efe);

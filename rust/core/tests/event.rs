@@ -191,7 +191,7 @@ fn every_flag() {
     const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
     for flags in 0..=255u8 {
         let names: Vec<&str> = (0..8)
-            .filter(|bit| flags >> bit & 1 == 1)
+            .filter(|bit| (flags >> bit) & 1 == 1)
             .map(|bit| NAMES[bit])
             .collect();
         let expected = if flags == 0 {
@@ -445,7 +445,7 @@ proptest! {
     #[test]
     fn a_line_can_be_taken_apart(plan in plan(), names in any::<[[u8; 16]; 5]>(), cut: u8) {
         let bytes = plan.bytes();
-        let bytes = &bytes[..bytes.len().saturating_sub(usize::from(cut & cut >> 4))];
+        let bytes = &bytes[..bytes.len().saturating_sub(usize::from(cut & (cut >> 4)))];
         let [input, output, device, phys_input, phys_output] = names.map(IfName::from_field);
         let packet = Packet {
             hook: Hook::PostRouting,

@@ -239,34 +239,36 @@ where
 }
 
 /// An IPv6 address and a way to write it.
-fn spelt() -> impl Strategy<Value = (Ipv6Addr, String)> {
+fn spelt() -> BoxedStrategy<(Ipv6Addr, String)> {
     let group = select(vec![0, 1, 2, 3]);
-    (ipv6(), vec(group, 8), any::<bool>(), any::<Index>()).prop_map(|(addr, ways, dotted, run)| {
-        let mut groups: Vec<String> = addr
-            .segments()
-            .iter()
-            .zip(&ways)
-            .map(|(word, way)| match way {
-                0 => format!("{word:04x}"),
-                1 => format!("{word:04X}"),
-                2 => format!("{word:X}"),
-                _ => format!("{word:x}"),
-            })
-            .collect();
-        if dotted {
-            let tail = Ipv4Addr::from_bits(addr.to_bits() as u32);
-            groups.splice(6.., [tail.to_string()]);
-        }
-        // Any run of zeros may be left out, a single one too.
-        let zero = |group: &String| group.bytes().all(|byte| byte == b'0');
-        let at = run.index(groups.len());
-        let len = groups[at..].iter().take_while(|group| zero(group)).count();
-        if len == 0 {
-            return (addr, groups.join(":"));
-        }
-        let (front, back) = (groups[..at].join(":"), groups[at + len..].join(":"));
-        (addr, format!("{front}::{back}"))
-    })
+    (ipv6(), vec(group, 8), any::<bool>(), any::<Index>())
+        .prop_map(|(addr, ways, dotted, run)| {
+            let mut groups: Vec<String> = addr
+                .segments()
+                .iter()
+                .zip(&ways)
+                .map(|(word, way)| match way {
+                    0 => format!("{word:04x}"),
+                    1 => format!("{word:04X}"),
+                    2 => format!("{word:X}"),
+                    _ => format!("{word:x}"),
+                })
+                .collect();
+            if dotted {
+                let tail = Ipv4Addr::from_bits(addr.to_bits() as u32);
+                groups.splice(6.., [tail.to_string()]);
+            }
+            // Any run of zeros may be left out, a single one too.
+            let zero = |group: &String| group.bytes().all(|byte| byte == b'0');
+            let at = run.index(groups.len());
+            let len = groups[at..].iter().take_while(|group| zero(group)).count();
+            if len == 0 {
+                return (addr, groups.join(":"));
+            }
+            let (front, back) = (groups[..at].join(":"), groups[at + len..].join(":"));
+            (addr, format!("{front}::{back}"))
+        })
+        .boxed()
 }
 
 proptest! {

@@ -90,7 +90,7 @@ fn expected_error(line: u32, column: u32, text: &[u8], expected: &'static str) -
 }
 
 /// A text with lines of every kind; most of the lines are right.
-fn text() -> impl Strategy<Value = Vec<u8>> {
+fn text() -> BoxedStrategy<Vec<u8>> {
     let right = statement().prop_map(|statement| canonical(&statement).into_bytes());
     let line = prop_oneof![
         24 => right,
@@ -118,17 +118,19 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         1 => vec(select(b"\0\r x".to_vec()), 1..5),
     ];
     let end = select(vec!["\n", "\n", "\r\n"]);
-    (vec((line, end), 0..12), any::<bool>()).prop_map(|(lines, ended)| {
-        let mut text = Vec::new();
-        let last = lines.len().saturating_sub(1);
-        for (index, (line, end)) in lines.iter().enumerate() {
-            text.extend_from_slice(line);
-            if index < last || ended {
-                text.extend_from_slice(end.as_bytes());
+    (vec((line, end), 0..12), any::<bool>())
+        .prop_map(|(lines, ended)| {
+            let mut text = Vec::new();
+            let last = lines.len().saturating_sub(1);
+            for (index, (line, end)) in lines.iter().enumerate() {
+                text.extend_from_slice(line);
+                if index < last || ended {
+                    text.extend_from_slice(end.as_bytes());
+                }
             }
-        }
-        text
-    })
+            text
+        })
+        .boxed()
 }
 
 proptest! {

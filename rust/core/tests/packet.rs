@@ -286,7 +286,7 @@ fn check_by_etherparse(bytes: &[u8]) {
             let flags = flags
                 .iter()
                 .rev()
-                .fold(0, |byte, flag| byte << 1 | u8::from(*flag));
+                .fold(0, |byte, flag| (byte << 1) | u8::from(*flag));
             Transport::Ports {
                 source: slice.source_port(),
                 dest: slice.destination_port(),

@@ -332,7 +332,7 @@ fn bits(v6: bool) -> impl Strategy<Value = u128> {
     } else {
         (0x0a00_0000, 30)
     };
-    (0..4u128, 0..4u128).prop_map(move |(first, last)| high | first << (low - 14) | last)
+    (0..4u128, 0..4u128).prop_map(move |(first, last)| high | (first << (low - 14)) | last)
 }
 
 fn prefix(v6: bool) -> impl Strategy<Value = (Addr, u32)> {
@@ -371,7 +371,7 @@ fn hooks() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
-fn want() -> impl Strategy<Value = Want> {
+fn want() -> BoxedStrategy<Want> {
     let device = || {
         option::weighted(
             0.2,
@@ -414,6 +414,7 @@ fn want() -> impl Strategy<Value = Want> {
                 }
             },
         )
+        .boxed()
 }
 
 fn want_default() -> impl Strategy<Value = WantDefault> {
@@ -424,7 +425,7 @@ fn want_default() -> impl Strategy<Value = WantDefault> {
     })
 }
 
-fn seen() -> impl Strategy<Value = Seen> {
+fn seen() -> BoxedStrategy<Seen> {
     let device = || select(vec!["", "eth0", "eth1", "eth01", "veth0", "lo", "e"]);
     let place = (0..5usize, 1..4u32, device(), device());
     let addrs =
@@ -461,6 +462,7 @@ fn seen() -> impl Strategy<Value = Seen> {
                 }
             },
         )
+        .boxed()
 }
 
 /// A packet at a hook, of which nothing but its headers matters.

@@ -2,6 +2,8 @@
 
 //! What several of the tests share: random statements and text, a sink that collects, and the
 //! tables' format.
+//!
+//! The larger strategies are boxed: by value they overflow a test's stack without optimization.
 
 // Each test is a crate of its own and uses a part of this.
 #![allow(dead_code)]
@@ -138,7 +140,7 @@ pub fn hooks(hooks: &[Hook]) -> HookSet {
 }
 
 /// An IPv6 address, more likely than not one that is printed in a special way.
-pub fn ipv6() -> impl Strategy<Value = Ipv6Addr> {
+pub fn ipv6() -> BoxedStrategy<Ipv6Addr> {
     let word = prop_oneof![
         4 => Just(0u16),
         2 => any::<u16>(),
@@ -149,10 +151,10 @@ pub fn ipv6() -> impl Strategy<Value = Ipv6Addr> {
         1 => any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).to_ipv6_mapped()),
         1 => (any::<u64>(), any::<bool>(), any::<u32>()).prop_map(|(front, global, tail)| {
             let global = u128::from(global) << 57;
-            Ipv6Addr::from_bits(u128::from(front) << 64 | global | 0x5efe << 32 | u128::from(tail))
+            Ipv6Addr::from_bits((u128::from(front) << 64) | global | (0x5efe << 32) | u128::from(tail))
         }),
         1 => any::<u128>().prop_map(Ipv6Addr::from_bits),
-    ]
+    ].boxed()
 }
 
 fn prefix(v6: bool) -> BoxedStrategy<Prefix> {
@@ -210,7 +212,7 @@ fn verb() -> impl Strategy<Value = Verb> {
 }
 
 /// Match words, every combination that the language has.
-pub fn matches() -> impl Strategy<Value = Match> {
+pub fn matches() -> BoxedStrategy<Match> {
     let addrs = any::<bool>().prop_flat_map(|v6| (option::of(prefix(v6)), option::of(prefix(v6))));
     let ports = (option::of(port_range()), option::of(port_range()));
     let proto = option::of(prop_oneof![
@@ -218,27 +220,29 @@ pub fn matches() -> impl Strategy<Value = Match> {
         select(vec![1, 6, 17, 33, 58, 132, 136])
     ]);
     let devices = (option::of(if_pattern()), option::of(if_pattern()));
-    (addrs, proto, ports, devices, hook_set(), netns_match()).prop_map(
-        |((from, to), proto, (sport, dport), (input, output), hooks, netns)| {
-            let proto = proto.map(Protocol);
-            let ported = proto.is_none_or(Protocol::has_ports);
-            Match {
-                from,
-                to,
-                proto,
-                sport: sport.filter(|_| ported),
-                dport: dport.filter(|_| ported),
-                input,
-                output,
-                hooks,
-                netns,
-            }
-        },
-    )
+    (addrs, proto, ports, devices, hook_set(), netns_match())
+        .prop_map(
+            |((from, to), proto, (sport, dport), (input, output), hooks, netns)| {
+                let proto = proto.map(Protocol);
+                let ported = proto.is_none_or(Protocol::has_ports);
+                Match {
+                    from,
+                    to,
+                    proto,
+                    sport: sport.filter(|_| ported),
+                    dport: dport.filter(|_| ported),
+                    input,
+                    output,
+                    hooks,
+                    netns,
+                }
+            },
+        )
+        .boxed()
 }
 
 /// Statements of a table, everything that the language has.
-pub fn statement() -> impl Strategy<Value = Statement> {
+pub fn statement() -> BoxedStrategy<Statement> {
     prop_oneof![
         4 => (verb(), matches())
             .prop_map(|(verb, matches)| Statement::Rule(Rule { verb, matches })),
@@ -246,6 +250,7 @@ pub fn statement() -> impl Strategy<Value = Statement> {
             Statement::Default(DefaultVerb { verb, scope: Scope { hooks, netns } })
         }),
     ]
+    .boxed()
 }
 
 /// A statement in its canonical form.
@@ -262,7 +267,7 @@ fn blanks() -> impl Strategy<Value = &'static str> {
 }
 
 /// A statement's text with other blanks, and perhaps a comment: it says the same.
-pub fn spaced(text: String) -> impl Strategy<Value = Vec<u8>> {
+pub fn spaced(text: String) -> BoxedStrategy<Vec<u8>> {
     let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     let count = words.len();
     (
@@ -281,10 +286,11 @@ pub fn spaced(text: String) -> impl Strategy<Value = Vec<u8>> {
             line.push_str(last);
             line.into_bytes()
         })
+        .boxed()
 }
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
-pub fn scrap() -> impl Strategy<Value = Vec<u8>> {
+pub fn scrap() -> BoxedStrategy<Vec<u8>> {
     const WORDS: [&str; 48] = [
         "allow",
         "deny",
@@ -340,25 +346,28 @@ pub fn scrap() -> impl Strategy<Value = Vec<u8>> {
         1 => "[ -~]{1,6}".prop_map(String::into_bytes),
         1 => vec(any::<u8>().prop_filter("newline", |byte| *byte != b'\n'), 1..4),
     ];
-    vec((word, blanks(), 0..8u8), 0..8).prop_map(|words| {
-        let mut text = Vec::new();
-        for (word, blank, glue) in words {
-            text.extend_from_slice(&word);
-            // Now and then two words become one.
-            if glue != 0 {
-                text.extend_from_slice(blank.as_bytes());
+    vec((word, blanks(), 0..8u8), 0..8)
+        .prop_map(|words| {
+            let mut text = Vec::new();
+            for (word, blank, glue) in words {
+                text.extend_from_slice(&word);
+                // Now and then two words become one.
+                if glue != 0 {
+                    text.extend_from_slice(blank.as_bytes());
+                }
             }
-        }
-        text
-    })
+            text
+        })
+        .boxed()
 }
 
 /// A line without its newline: mostly one that begins as a statement does.
-pub fn line() -> impl Strategy<Value = Vec<u8>> {
+pub fn line() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
         3 => (select(vec!["allow ", "deny ", "default deny "]), scrap())
             .prop_map(|(verb, rest)| [verb.as_bytes(), &rest].concat()),
         2 => statement().prop_flat_map(|statement| spaced(canonical(&statement))),
         1 => scrap(),
     ]
+    .boxed()
 }

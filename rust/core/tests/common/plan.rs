@@ -448,7 +448,7 @@ fn offset() -> impl Strategy<Value = u16> {
     prop_oneof![6 => Just(0), 1 => 1..=3u16, 1 => 0..=IpFragOffset::MAX_U16]
 }
 
-fn network() -> impl Strategy<Value = Network> {
+fn network() -> BoxedStrategy<Network> {
     let v4 = (
         any::<(Ipv4Addr, Ipv4Addr)>(),
         0..=10u8,
@@ -478,14 +478,16 @@ fn network() -> impl Strategy<Value = Network> {
     ];
     let v6 = (any::<(Ipv6Addr, Ipv6Addr)>(), extensions)
         .prop_map(|(addrs, extensions)| Network::V6 { addrs, extensions });
-    prop_oneof![v4, v6]
+    prop_oneof![v4, v6].boxed()
 }
 
 /// Packets of every kind.
-pub fn plan() -> impl Strategy<Value = Plan> {
-    (network(), payload(), 0..40usize).prop_map(|(network, payload, data)| Plan {
-        network,
-        payload,
-        data,
-    })
+pub fn plan() -> BoxedStrategy<Plan> {
+    (network(), payload(), 0..40usize)
+        .prop_map(|(network, payload, data)| Plan {
+            network,
+            payload,
+            data,
+        })
+        .boxed()
 }
