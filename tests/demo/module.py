@@ -8,8 +8,12 @@ import subprocess
 PROC = pathlib.Path("/proc/ctrfw")
 
 
+# Whole connections are traced here, more than the log is meant to carry.
+OPTIONS = ("trace_rate=1000", "trace_burst=1000")
+
+
 def insert():
-    subprocess.run(["insmod", os.environ["CTRFW_KO"]], check=True)
+    subprocess.run(["insmod", os.environ["CTRFW_KO"], *OPTIONS], check=True)
 
 
 def remove():

@@ -55,6 +55,7 @@ class Scene:
 
     def insert_module(self):
         heading("The module, before Docker starts")
+        show(f"  $ insmod ctrfw.ko {' '.join(module.OPTIONS)}")
         module.insert()
         lines = self.log.read_until(lambda lines: any(VERSION in x for x in lines))
         said = [x for x in lines if "ctrfw: " in x and "taint" not in x]
@@ -79,7 +80,7 @@ class Scene:
         show(hosts.PICTURE)
         missing = sorted(self.places.keys() - self.names.values())
         self.tally.check(not missing, "every host's namespace is known", str(missing))
-        named = (f"{name} {inode}" for inode, name in self.names.items())
+        named = (f"{p.name} {p.inode}" for p in self.places.values())
         show(f"  network namespaces: {', '.join(named)}")
         ports = (f"{c.port} leads to {name}" for name, c in self.containers.items())
         show(f"  ports of docker0: {', '.join(ports)}")
