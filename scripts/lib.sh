@@ -30,24 +30,37 @@ need_root() {
 	[ "$(id -u)" = 0 ] || die "$1 needs root." "run it with sudo, or as root."
 }
 
+# Ends a background job with everything that it started.
+end_group() {
+	[ -n "$1" ] || return 0
+	{ kill -TERM -- "-$1" && sleep 0.3 && kill -KILL -- "-$1"; } 2>/dev/null || true
+}
+job='' beat=''
+trap 'end_group "$job"; end_group "$beat"' EXIT
+trap 'exit 130' INT TERM HUP
+
 # logged NAME WHAT MEND CMD...: runs CMD with its output in build/log/NAME.log,
 # with a sign of life every 20 s; shows the log's end if CMD fails.
 logged() {
-	local name=$1 what=$2 mend=$3 log pid beat t0=$EPOCHSECONDS rc=0
+	local name=$1 what=$2 mend=$3 log t0=$EPOCHSECONDS rc=0
 	shift 3
 	mkdir -p "$BUILD/log"
 	log=$BUILD/log/$name.log
 	say "$what ..."
+	# Process groups of their own, so that an interrupt leaves nothing running.
+	set -m
 	"$@" >"$log" 2>&1 </dev/null &
-	pid=$!
-	(
-		while sleep 20; do
-			say "  ... $what, $((EPOCHSECONDS - t0)) s: $(tail -n 1 "$log" 2>/dev/null | tr -d '\r' | cut -c 1-70)"
-		done
-	) &
+	job=$!
+	while sleep 20; do
+		say "  ... $what, $((EPOCHSECONDS - t0)) s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-70)"
+	done &
 	beat=$!
-	wait "$pid" || rc=$?
-	{ kill "$beat" && wait "$beat"; } 2>/dev/null || true
+	set +m
+	disown "$beat"
+	wait "$job" || rc=$?
+	job=''
+	kill -KILL -- "-$beat" 2>/dev/null || true
+	beat=''
 	if [ $rc -ne 0 ]; then
 		say "failed after $((EPOCHSECONDS - t0)) s: $what; the end of $log:"
 		tail -n 25 "$log" | sed 's/^/    /' >&2
