@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-# package:command that proves it is there
+# package:what proves it is there (a command, or a file that may have wildcards)
 wanted=(
 	mmdebstrap:mmdebstrap
 	debian-archive-keyring:/usr/share/keyrings/debian-archive-trixie-stable.gpg
@@ -14,7 +14,8 @@ wanted=(
 	erofs-utils:mkfs.erofs
 	cpio:cpio
 	busybox-static:busybox
-	python3-venv:/usr/share/doc/python3-venv
+	python3-venv:/usr/lib/python3*/ensurepip/__init__.py
+	git:git
 	xz-utils:xz
 	zstd:zstd
 	kmod:depmod
@@ -24,7 +25,7 @@ wanted=(
 missing=()
 for entry in "${wanted[@]}"; do
 	proof=${entry#*:}
-	[ -e "$proof" ] || command -v "$proof" >/dev/null || missing+=("${entry%%:*}")
+	compgen -G "$proof" >/dev/null || command -v "$proof" >/dev/null || missing+=("${entry%%:*}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -6,6 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$TOP"
+git rev-parse --git-dir >/dev/null || die "this is no git checkout." "the files to look at are those that git knows: clone the project."
 
 breaches=0
 breach() {

@@ -18,7 +18,7 @@ fill() {
 make_tools() {
 	"$TOP/scripts/host-packages.sh"
 	logged python-tools "installing ${tools[*]} from PyPI" \
-		"check that pip can reach an index (python3 -m pip download ruff)." fill "$1"
+		"check that pip can reach an index (python3 -m pip download -d /tmp ruff)." fill "$1"
 }
 
 id=$(key "$0" "$(/usr/bin/python3 --version 2>&1)")
