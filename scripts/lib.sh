@@ -14,7 +14,7 @@ CTRFW_T0=${CTRFW_T0:-$EPOCHSECONDS}
 export CTRFW_T0 CTRFW_CACHE=$CACHE
 export LC_ALL=C.UTF-8
 # The checkout may belong to another user; git must list its files all the same.
-export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="*"
 
 say() {
 	local s=$((EPOCHSECONDS - CTRFW_T0))
