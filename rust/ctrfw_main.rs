@@ -45,6 +45,7 @@ module! {
 /// The module, loaded. The fields are dropped in this order: first nobody can write or read any
 /// more, then no packet is judged, then what the verdicts came from goes.
 struct Ctrfw {
+    _active: firewall::Active,
     _files: sys::procfs::Directory,
     _hooks: sys::netfilter::Registration<firewall::hooks::Hooks>,
     _firewall: firewall::Global,
@@ -68,6 +69,7 @@ impl kernel::Module for Ctrfw {
             firewall.namespaces(),
         );
         Ok(Self {
+            _active: firewall::Active,
             _files: files,
             _hooks: hooks,
             _firewall: firewall,

@@ -40,7 +40,7 @@ impl Handler for Hooks {
     }
 
     fn handle(skb: &SkBuff, state: &HookState<'_>) -> Verdict {
-        if state.hook() == Hook::PreRouting && skb.repeats_pre_routing() {
+        if state.hook() == Hook::PreRouting && skb.repeats_pre_routing(state.net()) {
             // Judged, counted and traced when it was on the bridge.
             return Verdict::Accept;
         }

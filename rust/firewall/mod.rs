@@ -4,17 +4,21 @@
 
 use kernel::new_mutex;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::atomic::{Atomic, AtomicFlag, Relaxed};
 use kernel::sync::{Arc, Mutex};
 
 use crate::sys::rcu::{RcuCell, ReadSide};
+use ledger::Ledger;
 use report::Reports;
 use stats::Stats;
-use table::{Ledger, Table};
+use table::Table;
 use trace::Tracer;
 
+mod draft;
 pub(crate) mod files;
 pub(crate) mod hooks;
+mod ledger;
+mod obstacle;
 mod report;
 mod stats;
 mod table;
@@ -46,6 +50,8 @@ pub(crate) struct Firewall {
     stats: Stats,
     /// How many namespaces the hooks are in.
     namespaces: Atomic<u64>,
+    /// The module is being unloaded: nothing takes effect any more.
+    retired: AtomicFlag,
     /// What writers need to agree on.
     #[pin]
     writers: Mutex<Writers>,
@@ -80,6 +86,7 @@ impl Firewall {
                 tracer: Tracer::new(limits.trace_rate, limits.trace_burst),
                 stats,
                 namespaces: Atomic::new(0),
+                retired: AtomicFlag::new(false),
                 writers <- new_mutex!(writers),
             }),
             GFP_KERNEL,
@@ -120,5 +127,17 @@ impl Drop for Global {
     fn drop(&mut self) {
         FIREWALL.replace(None);
         trace::disable();
+    }
+}
+
+/// From when this is dropped, what is still being written does not take effect: closing a file, which
+/// unloading the module does to those that are open, is then no sign that its text is whole.
+pub(crate) struct Active;
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if let Ok(firewall) = Firewall::load() {
+            firewall.retired.store(true, Relaxed);
+        }
     }
 }

@@ -8,7 +8,7 @@ use ctrfw_core::error;
 use ctrfw_core::loader::LoadError;
 use kernel::prelude::*;
 
-use super::table::Obstacle;
+use super::obstacle::Obstacle;
 
 /// Why a transaction came to nothing.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Commit(Obstacle),
     /// A signal killed the writer before it had closed the file.
     Killed,
+    /// A write came to an end in the middle, with this error.
+    Cut(Error),
 }
 
 impl Failure {
@@ -30,6 +32,7 @@ impl Failure {
             Self::Language(_) => EINVAL,
             Self::Line(_, obstacle) | Self::Commit(obstacle) => (*obstacle).into(),
             Self::Killed => EINTR,
+            Self::Cut(error) => *error,
         }
     }
 }
@@ -56,6 +59,7 @@ impl fmt::Display for Failure {
             Self::Line(line, obstacle) => write!(f, "line {line}: {obstacle}"),
             Self::Commit(obstacle) => obstacle.fmt(f),
             Self::Killed => f.write_str("the writer was killed before it had closed the file"),
+            Self::Cut(_) => f.write_str("a write came to an end in the middle"),
         }
     }
 }

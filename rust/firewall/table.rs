@@ -2,15 +2,14 @@
 
 //! The table in force, and how a new one takes its place.
 
-use core::fmt;
-
-use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::packet::Packet;
-use ctrfw_core::parser::Statement;
 use ctrfw_core::rule::{decide, Decider, Decision, DefaultVerb, Rule, Verb};
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::{Arc, UniqueArc};
 
+use super::draft::Draft;
+use super::ledger::Ledger;
+use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::counters::{Count, Counters};
 
@@ -27,16 +26,18 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn new(statements: Statements) -> Result<Self> {
-        let Statements { rules, defaults } = statements;
+    fn new(draft: Draft) -> Result<Self> {
+        let Draft {
+            rules, defaults, ..
+        } = draft;
         let names_interfaces = rules
             .iter()
             .any(|rule| rule.matches.input.is_some() || rule.matches.output.is_some());
-        let counters = Counters::new(statement_count(&rules, &defaults).saturating_add(1))?;
+        let statements = rules.len().saturating_add(defaults.len());
         Ok(Self {
             rules,
             defaults,
-            counters,
+            counters: Counters::new(statements.saturating_add(1))?,
             names_interfaces,
         })
     }
@@ -77,7 +78,7 @@ impl Table {
     }
 
     /// What `decider` has counted since this table is in force.
-    fn count(&self, decider: Decider) -> Count {
+    pub(super) fn count(&self, decider: Decider) -> Count {
         self.counters.sum(self.counter_index(decider))
     }
 
@@ -94,215 +95,33 @@ impl Table {
     }
 }
 
-/// What the statements of the table in force had counted in the tables before it, which ended with
-/// the same statements: `>>` keeps the counters.
-#[derive(Default)]
-pub(crate) struct Ledger {
-    rules: KVVec<Count>,
-    defaults: KVVec<Count>,
-    nobody: Count,
-}
-
-impl Ledger {
-    fn before(&self, decider: Decider) -> Count {
-        let before = match decider {
-            Decider::Rule(index) => self.rules.get(index),
-            Decider::Default(index) => self.defaults.get(index),
-            Decider::Nobody => Some(&self.nobody),
-        };
-        before.copied().unwrap_or_default()
-    }
-
-    /// What `decider` of `table` has counted in all.
-    pub(crate) fn total(&self, table: &Table, decider: Decider) -> Count {
-        self.before(decider).plus(table.count(decider))
-    }
-
-    /// Room for all that `table` has counted.
-    fn with_room_for(table: &Table) -> Result<Self> {
-        Ok(Self {
-            rules: KVVec::with_capacity(table.rules.len(), GFP_KERNEL)?,
-            defaults: KVVec::with_capacity(table.defaults.len(), GFP_KERNEL)?,
-            nobody: Count::default(),
-        })
-    }
-
-    /// Takes down what `table` has counted, and what `older` knew of it. The room is there.
-    fn take_over(&mut self, older: &Ledger, table: &Table) {
-        for index in 0..table.rules.len() {
-            let total = older.total(table, Decider::Rule(index));
-            drop(self.rules.push_within_capacity(total));
-        }
-        for index in 0..table.defaults.len() {
-            let total = older.total(table, Decider::Default(index));
-            drop(self.defaults.push_within_capacity(total));
-        }
-        self.nobody = older.total(table, Decider::Nobody);
-    }
-
-    /// How many bytes of memory it takes.
-    pub(crate) fn memory(&self) -> usize {
-        let entries = self
-            .rules
-            .capacity()
-            .saturating_add(self.defaults.capacity());
-        entries.saturating_mul(size_of::<Count>())
-    }
-}
-
-/// Why statements cannot become the table, apart from the language.
-#[derive(Clone, Copy)]
-pub(crate) enum Obstacle {
-    /// There is no memory.
-    Memory,
-    /// They are more than this bound.
-    TooMany(usize),
-}
-
-impl From<Error> for Obstacle {
-    fn from(_: Error) -> Self {
-        Self::Memory
-    }
-}
-
-impl From<kernel::alloc::AllocError> for Obstacle {
-    fn from(_: kernel::alloc::AllocError) -> Self {
-        Self::Memory
-    }
-}
-
-impl From<Obstacle> for Error {
-    fn from(obstacle: Obstacle) -> Self {
-        match obstacle {
-            Obstacle::Memory => ENOMEM,
-            Obstacle::TooMany(_) => ENOSPC,
-        }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory => f.write_str("out of memory"),
-            Self::TooMany(max) => write!(f, "more than {max} statements"),
-        }
-    }
-}
-
-fn statement_count(rules: &KVVec<Rule>, defaults: &KVVec<DefaultVerb>) -> usize {
-    rules.len().saturating_add(defaults.len())
-}
-
-/// Statements on their way to become a table.
-pub(crate) struct Statements {
-    rules: KVVec<Rule>,
-    defaults: KVVec<DefaultVerb>,
-}
-
-impl Statements {
-    fn new() -> Self {
-        Self {
-            rules: KVVec::new(),
-            defaults: KVVec::new(),
-        }
-    }
-
-    /// Adds what `newer` says; its defaults take the place of those for the same scope.
-    fn extend(&mut self, newer: &Self, max: usize) -> Result<(), Obstacle> {
-        let count = |s: &Self| statement_count(&s.rules, &s.defaults);
-        self.rules.extend_from_slice(&newer.rules, GFP_KERNEL)?;
-        for default in &newer.defaults {
-            match self
-                .defaults
-                .iter_mut()
-                .find(|old| old.scope == default.scope)
-            {
-                Some(old) => *old = *default,
-                None => self.defaults.push(*default, GFP_KERNEL)?,
-            }
-        }
-        if count(self) > max {
-            return Err(Obstacle::TooMany(max));
-        }
-        Ok(())
-    }
-}
-
-/// A table that somebody is writing.
-pub(crate) struct Draft {
-    statements: Statements,
-    /// Most statements that it may have.
-    max: usize,
-}
-
-impl Draft {
-    /// A draft that says nothing yet.
-    pub(crate) fn new(max: usize) -> Self {
-        Self {
-            statements: Statements::new(),
-            max,
-        }
-    }
-}
-
-impl Sink<Statement> for Draft {
-    type Error = Obstacle;
-
-    fn accept(&mut self, statement: Statement) -> Result<(), Refusal<Obstacle>> {
-        let Statements { rules, defaults } = &mut self.statements;
-        if statement_count(rules, defaults) >= self.max {
-            return Err(Refusal::Sink(Obstacle::TooMany(self.max)));
-        }
-        let pushed = match statement {
-            Statement::Rule(rule) => rules.push(rule, GFP_KERNEL),
-            Statement::Default(default) => {
-                if defaults.iter().any(|other| other.scope == default.scope) {
-                    return Err(Refusal::Expected("one default for each scope"));
-                }
-                defaults.push(default, GFP_KERNEL)
-            }
-        };
-        pushed.map_err(|error| Refusal::Sink(error.into()))
-    }
-}
-
 impl Firewall {
-    /// Puts the draft in force, in place of the table or, if `append`, behind it. Process context.
+    /// Puts the draft in force, in place of the table or behind it. Process context; sleeps.
     ///
     /// On an error the old table stays in force. Afterwards no packet is judged by the old one.
-    pub(crate) fn commit(&self, draft: Draft, append: bool) -> Result<(), Obstacle> {
+    pub(crate) fn commit(&self, mut draft: Draft) -> Result<(), Obstacle> {
         let mut writers = self.writers.lock();
-        let old = self.table.load();
-        let mut statements = draft.statements;
         let mut ledger = Ledger::default();
-        if let (Some(old), true) = (&old, append) {
-            let mut all = Statements::new();
-            all.rules.extend_from_slice(&old.rules, GFP_KERNEL)?;
-            all.defaults.extend_from_slice(&old.defaults, GFP_KERNEL)?;
-            all.extend(&statements, self.limits.rules)?;
-            statements = all;
+        let kept = if draft.append {
+            self.table.load()
+        } else {
+            None
+        };
+        if let Some(old) = &kept {
+            draft = draft.put_behind(old)?;
             ledger = Ledger::with_room_for(old)?;
         }
-        let table = Arc::new(Table::new(statements)?, GFP_KERNEL)?;
-        let mut ledger = UniqueLedger::new(ledger)?;
+        let table = Arc::new(Table::new(draft)?, GFP_KERNEL)?;
+        let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
 
         // From here on nothing can fail.
-        self.table.replace(Some(table));
-        if let (Some(old), true) = (&old, append) {
+        self.table.replace(Some(table.clone()));
+        if let Some(old) = &kept {
             // Nobody counts in the old table any more.
-            ledger.0.take_over(&writers.ledger, old);
+            ledger.take_over(&writers.ledger, old, &table);
         }
-        writers.ledger = ledger.0.into();
+        writers.ledger = ledger.into();
         writers.generation = writers.generation.wrapping_add(1);
         Ok(())
-    }
-}
-
-/// A ledger whose place in memory is already there.
-struct UniqueLedger(kernel::sync::UniqueArc<Ledger>);
-
-impl UniqueLedger {
-    fn new(ledger: Ledger) -> Result<Self, Obstacle> {
-        Ok(Self(kernel::sync::UniqueArc::new(ledger, GFP_KERNEL)?))
     }
 }

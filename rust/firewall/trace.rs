@@ -13,7 +13,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
-use super::table::Obstacle;
+use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::net::name_of;
 use crate::sys::netfilter::HookState;
@@ -109,7 +109,7 @@ impl Tracer {
         }
     }
 
-    /// Whether the limit lets a line pass now. No CPU waits for another: who loses a race retries.
+    /// Whether the limit lets a line pass now. Lock-free: who loses a race tries again.
     fn admit(&self) -> bool {
         let now = time::monotonic_ns();
         let mut state = self.due.load(Relaxed);
@@ -146,13 +146,13 @@ impl Tracer {
 /// Expressions that somebody is writing.
 pub(crate) struct Draft {
     expressions: Expressions,
-    /// Whether they are added to those in force.
-    append: bool,
+    /// If they are added to those in force: how many these were when the file was opened.
+    append: Option<usize>,
 }
 
 impl Draft {
-    /// A draft that says nothing yet, to be added to what is in force if `append`.
-    pub(crate) fn new(append: bool) -> Self {
+    /// A draft that says nothing yet, to be added to so many in force if there is an `append`.
+    pub(crate) fn new(append: Option<usize>) -> Self {
         Self {
             expressions: KVec::new(),
             append,
@@ -167,19 +167,21 @@ impl Sink<TraceStatement> for Draft {
         match statement {
             TraceStatement::Off => {
                 self.expressions.clear();
-                self.append = false;
+                self.append = None;
                 Ok(())
             }
             TraceStatement::Expression(expression) => {
-                push(&mut self.expressions, expression).map_err(Refusal::Sink)
+                let others = self.append.unwrap_or(0);
+                push(&mut self.expressions, others, expression).map_err(Refusal::Sink)
             }
         }
     }
 }
 
-fn push(expressions: &mut Expressions, expression: Match) -> Result<(), Obstacle> {
-    if expressions.len() >= MAX_EXPRESSIONS {
-        return Err(Obstacle::TooMany(MAX_EXPRESSIONS));
+/// Adds an expression, where there are `others` elsewhere.
+fn push(expressions: &mut Expressions, others: usize, expression: Match) -> Result<(), Obstacle> {
+    if expressions.len().saturating_add(others) >= MAX_EXPRESSIONS {
+        return Err(Obstacle::TooMany(MAX_EXPRESSIONS, "expressions"));
     }
     Ok(expressions.push(expression, GFP_KERNEL)?)
 }
@@ -189,11 +191,11 @@ impl Firewall {
     pub(crate) fn commit_trace(&self, draft: Draft) -> Result<(), Obstacle> {
         let _writers = self.writers.lock();
         let mut expressions = KVec::new();
-        if let (Some(old), true) = (self.tracer.expressions(), draft.append) {
+        if let (Some(old), true) = (self.tracer.expressions(), draft.append.is_some()) {
             expressions.extend_from_slice(&old, GFP_KERNEL)?;
         }
         for expression in &draft.expressions {
-            push(&mut expressions, *expression)?;
+            push(&mut expressions, 0, *expression)?;
         }
         let on = !expressions.is_empty();
         let expressions = Arc::new(expressions, GFP_KERNEL)?;

@@ -16,5 +16,4 @@
 #include "helpers.h"
 
 static const int CTRFW_NF_IP_PRI_FIRST = NF_IP_PRI_FIRST;
-static const unsigned int CTRFW_FMODE_READ = FMODE_READ;
 static const unsigned int CTRFW_FMODE_WRITE = FMODE_WRITE;

@@ -10,6 +10,7 @@
 #include <linux/skbuff.h>
 #include <linux/sprintf.h>
 #include <net/net_namespace.h>
+#include <net/netns/generic.h>
 
 #include "helpers.h"
 
@@ -28,11 +29,6 @@ const char *ctrfw_netdev_name(const struct net_device *dev)
 	return dev->name;
 }
 
-bool ctrfw_netif_is_l3(const struct net_device *dev)
-{
-	return netif_is_l3_master(dev) || netif_is_l3_slave(dev);
-}
-
 struct net_device *ctrfw_skb_dev(const struct sk_buff *skb)
 {
 	return skb->dev;
@@ -44,16 +40,34 @@ int ctrfw_skb_network_offset(const struct sk_buff *skb)
 }
 
 /*
- * Whether br_netfilter had the packet pass PRE_ROUTING already: the condition
- * under which its ip_sabotage_in() keeps the packet from later hooks.
+ * Makes the first bytes of the data linear, so that nobody else can change them
+ * any more: pages may be mapped by the sender (PACKET_TX_RING).
  */
-bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb)
+bool ctrfw_skb_pull(struct sk_buff *skb, unsigned int end)
+{
+	return !skb_shared(skb) && pskb_may_pull(skb, end);
+}
+
+/*
+ * Whether br_netfilter had the packet pass PRE_ROUTING of this namespace
+ * already, on the bridge. A VRF's own passage is not such a repetition, nor is
+ * one in another namespace, which the mark outlives where a macvlan, ipvlan or
+ * VLAN device on the bridge was moved there.
+ */
+bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb, struct net *net)
 {
 #if IS_ENABLED(CONFIG_BRIDGE_NETFILTER)
 	const struct nf_bridge_info *nf_bridge = nf_bridge_info_get(skb);
+	struct net_device *port, *bridge;
 
-	return nf_bridge && !nf_bridge->in_prerouting &&
-	       !nf_bridge->sabotage_in_done;
+	if (likely(!nf_bridge) || nf_bridge->in_prerouting ||
+	    nf_bridge->sabotage_in_done || netif_is_l3_master(skb->dev))
+		return false;
+	port = nf_bridge_get_physindev(skb, net);
+	bridge = port ? netdev_master_upper_dev_get_rcu(port) : NULL;
+	return bridge && netif_is_bridge_master(bridge) &&
+	       (skb->dev == bridge ||
+		netdev_has_upper_dev_all_rcu(bridge, skb->dev));
 #else
 	return false;
 #endif
@@ -63,7 +77,10 @@ struct net_device *ctrfw_nf_bridge_physindev(const struct sk_buff *skb,
 					     struct net *net)
 {
 #if IS_ENABLED(CONFIG_BRIDGE_NETFILTER)
-	return nf_bridge_get_physindev(skb, net);
+	struct net_device *port = nf_bridge_get_physindev(skb, net);
+
+	/* The index may be another namespace's. */
+	return port && netif_is_bridge_port(port) ? port : NULL;
 #else
 	return NULL;
 #endif
@@ -80,8 +97,9 @@ struct net_device *ctrfw_nf_bridge_physoutdev(const struct sk_buff *skb)
 
 struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count)
 {
-	return __alloc_percpu(array_size(count, sizeof(struct ctrfw_counter)),
-			      __alignof__(struct ctrfw_counter));
+	return __alloc_percpu_gfp(array_size(count, sizeof(struct ctrfw_counter)),
+				  __alignof__(struct ctrfw_counter),
+				  GFP_KERNEL | __GFP_NOWARN);
 }
 
 void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes)
@@ -124,11 +142,25 @@ bool ctrfw_current_in_init_net(void)
 	return current->nsproxy && net_eq(current->nsproxy->net_ns, &init_net);
 }
 
-/* Whether the current task is exiting because a signal killed it. */
-bool ctrfw_current_killed(void)
+/* Whether a signal killed the task, or is doing so. */
+bool ctrfw_task_killed(const struct task_struct *task)
 {
-	return (current->flags & PF_EXITING) &&
-	       (READ_ONCE(current->signal->group_exit_code) & 0x7f);
+	/* The signal structure lives as long as the task's. */
+	return (READ_ONCE(task->signal->flags) & SIGNAL_GROUP_EXIT) &&
+	       (READ_ONCE(task->signal->group_exit_code) & 0x7f);
+}
+
+bool ctrfw_current_is_killed(void)
+{
+	return fatal_signal_pending(current);
+}
+
+unsigned int ctrfw_net_id;
+
+/* Whether the hooks are in the namespace. */
+bool *ctrfw_net_hooked(const struct net *net)
+{
+	return net_generic(net, ctrfw_net_id);
 }
 
 int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr)

@@ -9,6 +9,7 @@
 struct net;
 struct net_device;
 struct sk_buff;
+struct task_struct;
 
 /* A per-CPU counter of packets and bytes. */
 struct ctrfw_counter {
@@ -26,12 +27,12 @@ extern struct ctrfw_static_key ctrfw_trace_key;
 void ctrfw_trace_key_set(bool on);
 
 const char *ctrfw_netdev_name(const struct net_device *dev);
-bool ctrfw_netif_is_l3(const struct net_device *dev);
 
 struct net_device *ctrfw_skb_dev(const struct sk_buff *skb);
 int ctrfw_skb_network_offset(const struct sk_buff *skb);
+bool ctrfw_skb_pull(struct sk_buff *skb, unsigned int end);
 
-bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb);
+bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb, struct net *net);
 struct net_device *ctrfw_nf_bridge_physindev(const struct sk_buff *skb,
 					     struct net *net);
 struct net_device *ctrfw_nf_bridge_physoutdev(const struct sk_buff *skb);
@@ -45,7 +46,12 @@ void ctrfw_synchronize_rcu_expedited(void);
 void *ctrfw_rcu_xchg(void **slot, void *new);
 
 bool ctrfw_current_in_init_net(void);
-bool ctrfw_current_killed(void);
+bool ctrfw_task_killed(const struct task_struct *task);
+bool ctrfw_current_is_killed(void);
+
+extern unsigned int ctrfw_net_id;
+
+bool *ctrfw_net_hooked(const struct net *net);
 
 int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr);
 

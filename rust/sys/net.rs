@@ -70,12 +70,6 @@ impl NetDevice {
         };
         IfName::from_field(field)
     }
-
-    /// Whether it is a VRF or part of one.
-    pub(crate) fn is_l3(&self) -> bool {
-        // SAFETY: The device lives.
-        unsafe { bindings::ctrfw_netif_is_l3(self.as_ptr()) }
-    }
 }
 
 /// The name of a device that may not be there; empty if it is not.

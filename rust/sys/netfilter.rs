@@ -75,7 +75,8 @@ impl<'a> HookState<'a> {
     /// The critical section that hooks are called in.
     #[inline]
     pub(crate) fn read_side(&self) -> ReadSide<'a> {
-        // SAFETY: `nf_hook()` calls hooks with the RCU read lock held.
+        // SAFETY: `nf_hook()` holds the RCU read lock while it calls a hook, and `'a` is the borrow of
+        // the state that it passes, which does not outlive the call.
         unsafe { ReadSide::assume() }
     }
 }
@@ -177,6 +178,8 @@ impl<T: Handler> Registration<T> {
             // Not in `pre_exit`: until the namespace's devices are gone, which is after that and
             // before the `exit` of subsystems, packets may still pass through it.
             exit: Some(Self::exit_callback),
+            id: &raw mut bindings::ctrfw_net_id,
+            size: size_of::<bool>(),
             ..pin_init::zeroed()
         };
         let ops = KBox::new(Opaque::new(ops), GFP_KERNEL)?;
@@ -197,9 +200,20 @@ impl<T: Handler> Registration<T> {
             let ops = hooks.as_ptr().cast::<bindings::nf_hook_ops>();
             bindings::nf_register_net_hooks(net, ops, hooks.len() as c_uint)
         };
+        // SAFETY: The kernel gives a valid namespace, whose generic data is there already.
+        let (net, hooked) = unsafe { (Net::from_raw(net), bindings::ctrfw_net_hooked(net)) };
+        // SAFETY: This is ours alone.
+        unsafe { hooked.write(error == 0) };
         if error == 0 {
-            // SAFETY: The kernel gives a valid namespace.
-            T::namespace_added(unsafe { Net::from_raw(net) });
+            T::namespace_added(net);
+        } else if error == E2BIG.to_errno() && !net.id().host {
+            // Whoever owns a namespace may fill its hooks. That must not keep the host, and all
+            // others, unprotected.
+            pr_warn!(
+                "netns {}: no room for hooks, is not filtered\n",
+                net.id().inode
+            );
+            return 0;
         }
         error
     }
@@ -209,6 +223,10 @@ impl<T: Handler> Registration<T> {
     /// Only the kernel may call it, as `pernet_operations::exit`.
     unsafe extern "C" fn exit_callback(net: *mut bindings::net) {
         let hooks = T::hooks();
+        // SAFETY: The kernel gives a valid namespace, where `init_callback()` was called.
+        if !unsafe { bindings::ctrfw_net_hooked(net).read() } {
+            return;
+        }
         // SAFETY: `init_callback()` registered these hooks in this namespace.
         unsafe {
             let ops = hooks.as_ptr().cast::<bindings::nf_hook_ops>();

@@ -14,13 +14,11 @@ use kernel::seq_file::SeqFile;
 use kernel::types::ForeignOwnable;
 use kernel::uaccess::{UserPtr, UserSlice};
 
-use super::bindings;
+use super::{bindings, task};
 
 /// How a file was opened.
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
-    /// For reading
-    pub(crate) read: bool,
     /// For writing
     pub(crate) write: bool,
     /// Shortened to nothing first (`O_TRUNC`)
@@ -44,6 +42,9 @@ pub(crate) trait OpenFile: Sized + Send + Sync + 'static {
     fn write(&self, _piece: &[u8]) -> Result {
         Err(EACCES)
     }
+
+    /// A write failed after part of it was taken: what is written will never be whole.
+    fn abort(&self, _error: Error) {}
 
     /// The file is being closed.
     fn close(&self) {}
@@ -143,7 +144,6 @@ impl<T: OpenFile> Operations<T> {
         // SAFETY: procfs gives a valid file.
         let (flags, mode) = unsafe { ((*file).f_flags, (*file).f_mode) };
         let mode = Mode {
-            read: mode & bindings::CTRFW_FMODE_READ != 0,
             write: mode & bindings::CTRFW_FMODE_WRITE != 0,
             truncate: flags & bindings::O_TRUNC != 0,
             append: flags & bindings::O_APPEND != 0,
@@ -217,7 +217,12 @@ impl<T: OpenFile> Operations<T> {
         while !reader.is_empty() {
             let len = reader.len().min(buffer.len());
             let piece = buffer.get_mut(..len).ok_or(EFAULT)?;
-            reader.read_slice(piece)?;
+            let read = if task::is_killed() {
+                Err(EINTR)
+            } else {
+                reader.read_slice(piece)
+            };
+            read.inspect_err(|error| opened.abort(*error))?;
             opened.write(piece)?;
         }
         Ok(())

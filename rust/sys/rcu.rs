@@ -7,7 +7,7 @@
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 
-use kernel::sync::{rcu, Arc};
+use kernel::sync::{rcu, Arc, ArcBorrow};
 
 use super::bindings;
 
@@ -15,16 +15,11 @@ use super::bindings;
 #[derive(Clone, Copy)]
 pub(crate) struct ReadSide<'a>(PhantomData<(&'a (), *mut ())>);
 
-impl<'a> ReadSide<'a> {
+impl ReadSide<'_> {
     /// # Safety
     ///
     /// The caller must be in an RCU read-side critical section that lasts for `'a`.
     pub(crate) unsafe fn assume() -> Self {
-        Self(PhantomData)
-    }
-
-    /// The critical section that `guard` keeps open.
-    pub(crate) fn of(_guard: &'a rcu::Guard) -> Self {
         Self(PhantomData)
     }
 }
@@ -60,13 +55,15 @@ impl<T> RcuCell<T> {
 
     /// A reference of one's own to what the cell holds now. Any context.
     pub(crate) fn load(&self) -> Option<Arc<T>> {
-        let guard = rcu::read_lock();
-        let value = self.read(ReadSide::of(&guard))?;
-        let ptr = core::ptr::from_ref(value);
+        let _guard = rcu::read_lock();
+        // SAFETY: The slot is valid and aligned; the volatile read is `READ_ONCE()`.
+        let ptr = unsafe { self.0.get().read_volatile() };
+        if ptr.is_null() {
+            return None;
+        }
         // SAFETY: By the invariant the pointer came from `Arc::into_raw()`, and the cell's own
-        // reference lives as long as `guard` does. The `ManuallyDrop` leaves it to the cell.
-        let owned = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(ptr) });
-        Some(Arc::clone(&owned))
+        // reference lives at least as long as the guard.
+        Some(unsafe { ArcBorrow::from_raw(ptr) }.into())
     }
 
     /// Replaces what the cell holds, waits until nobody reads the old value through the cell any

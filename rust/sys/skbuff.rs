@@ -7,20 +7,23 @@
 use core::fmt;
 
 use ctrfw_core::packet::Source;
-use kernel::ffi::{c_char, c_int, c_void};
+use kernel::ffi::{c_char, c_void};
 use kernel::types::Opaque;
 
 use super::bindings;
 use super::net::{Net, NetDevice};
 
-/// A socket buffer (`struct sk_buff`) that a hook got; nobody else changes it meanwhile.
+/// A socket buffer (`struct sk_buff`) that a hook got.
+///
+/// While the hook runs nobody else uses the structure and its linear data. Pages that it refers to
+/// may be written by others, such as a process that sends from memory that it has mapped.
 #[repr(transparent)]
 pub(crate) struct SkBuff(Opaque<bindings::sk_buff>);
 
 impl SkBuff {
     /// # Safety
     ///
-    /// `ptr` must point to a buffer that lives and is not changed for `'a`.
+    /// `ptr` must point to a buffer that lives for `'a`, and that nobody else uses meanwhile.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::sk_buff) -> &'a Self {
         // SAFETY: The caller promises it; `SkBuff` is transparent.
         unsafe { &*ptr.cast() }
@@ -68,16 +71,15 @@ impl SkBuff {
         unsafe { NetDevice::from_raw(bindings::ctrfw_nf_bridge_physoutdev(self.as_ptr())) }
     }
 
-    /// Whether br_netfilter had the packet pass PRE_ROUTING already, on the bridge, and it is now
-    /// there again for IP.
+    /// Whether br_netfilter had the packet pass PRE_ROUTING of `net` already, on the bridge, and it
+    /// is now there again for IP.
     ///
     /// br_netfilter's own `ip_sabotage_in()` hides the second passage from the hooks behind it, but
     /// has the same priority as ctrfw: which runs first depends on the order of registration.
     #[inline]
-    pub(crate) fn repeats_pre_routing(&self) -> bool {
-        // SAFETY: The buffer lives.
-        let repeats = unsafe { bindings::ctrfw_nf_bridge_repeats(self.as_ptr()) };
-        repeats && !self.device().is_some_and(NetDevice::is_l3)
+    pub(crate) fn repeats_pre_routing(&self, net: &Net) -> bool {
+        // SAFETY: The buffer and the namespace live, and hooks are called under RCU.
+        unsafe { bindings::ctrfw_nf_bridge_repeats(self.as_ptr(), net.as_ptr()) }
     }
 
     /// Its address as `%p` prints it: hashed, so that it tells packets apart and nothing else.
@@ -106,24 +108,23 @@ impl Source for NetworkData<'_> {
         let end = from.checked_add(len)?;
         let mut bytes = [0u8; N];
         // SAFETY: The buffer lives; these fields are plain data.
-        let (skb_len, nonlinear, data) = unsafe { ((*skb).len, (*skb).data_len, (*skb).data) };
-        if end <= skb_len.wrapping_sub(nonlinear) {
-            // SAFETY: The range was just found to lie within the linear part.
-            unsafe {
-                let from = data.add(from as usize);
-                core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), N);
-            }
-            return Some(bytes);
-        }
+        let (skb_len, nonlinear) = unsafe { ((*skb).len, (*skb).data_len) };
         if end > skb_len {
             return None;
         }
-        let from = c_int::try_from(from).ok()?;
-        let len = c_int::try_from(len).ok()?;
-        // SAFETY: The buffer lives, `bytes` has room for `len` bytes, and `from` is not negative.
-        let error =
-            unsafe { bindings::skb_copy_bits(skb, from, bytes.as_mut_ptr().cast::<c_void>(), len) };
-        (error == 0).then_some(bytes)
+        // What is judged must be what is delivered: bytes in pages, which others may write to, are
+        // first brought into the linear part for good. It takes memory only where that has no room.
+        //
+        // SAFETY: The buffer is ours, and nothing is kept that points into its data.
+        if end > skb_len.wrapping_sub(nonlinear) && !unsafe { bindings::ctrfw_skb_pull(skb, end) } {
+            return None;
+        }
+        // SAFETY: The range lies within the linear part, now at the latest.
+        unsafe {
+            let from = (*skb).data.add(from as usize);
+            core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), N);
+        }
+        Some(bytes)
     }
 }
 

@@ -9,7 +9,8 @@ use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::sync::Arc;
 
-use crate::firewall::table::{Ledger, Table};
+use crate::firewall::ledger::Ledger;
+use crate::firewall::table::Table;
 use crate::firewall::Firewall;
 use crate::sys::procfs::{Mode, OpenFile};
 

@@ -10,8 +10,10 @@ use kernel::seq_file::SeqFile;
 use kernel::sync::Arc;
 
 use super::transaction::{self, Transaction};
+use crate::firewall::draft::Draft;
+use crate::firewall::obstacle::Obstacle;
 use crate::firewall::report::Subject;
-use crate::firewall::table::{self, Obstacle, Table};
+use crate::firewall::table::Table;
 use crate::firewall::Firewall;
 use crate::sys::procfs::{Mode, OpenFile};
 
@@ -23,30 +25,13 @@ pub(crate) struct Rules {
     transaction: Transaction<Draft>,
 }
 
-/// A table, and whether it is added to the one in force.
-struct Draft {
-    draft: table::Draft,
-    append: bool,
-}
-
-impl ctrfw_core::loader::Sink<parser::Statement> for Draft {
-    type Error = Obstacle;
-
-    fn accept(
-        &mut self,
-        statement: parser::Statement,
-    ) -> Result<(), ctrfw_core::loader::Refusal<Obstacle>> {
-        self.draft.accept(statement)
-    }
-}
-
 impl transaction::Draft for Draft {
     type Language = parser::Table;
 
     const SUBJECT: Subject = Subject::Rules;
 
     fn commit(self, firewall: &Firewall) -> Result<(), Obstacle> {
-        firewall.commit(self.draft, self.append)
+        firewall.commit(self)
     }
 }
 
@@ -54,14 +39,12 @@ impl OpenFile for Rules {
     fn open(mode: Mode) -> Result<Pin<KBox<Self>>> {
         super::check_access()?;
         let firewall = Firewall::load()?;
-        let table = if mode.read {
-            firewall.table.load()
+        let table = firewall.table.load();
+        let max = firewall.limits.rules;
+        let draft = if mode.append {
+            Draft::appending(max, table.clone())
         } else {
-            None
-        };
-        let draft = Draft {
-            draft: table::Draft::new(firewall.limits.rules),
-            append: mode.append,
+            Draft::replacing(max)
         };
         KBox::try_pin_init(
             try_pin_init!(Self {
@@ -90,6 +73,10 @@ impl OpenFile for Rules {
 
     fn write(&self, piece: &[u8]) -> Result {
         self.transaction.write(piece)
+    }
+
+    fn abort(&self, error: Error) {
+        self.transaction.abort(error);
     }
 
     fn close(&self) {

@@ -10,8 +10,8 @@ use kernel::seq_file::SeqFile;
 use kernel::sync::Arc;
 
 use super::transaction::{self, Transaction};
+use crate::firewall::obstacle::Obstacle;
 use crate::firewall::report::Subject;
-use crate::firewall::table::Obstacle;
 use crate::firewall::trace::{Draft, Expressions};
 use crate::firewall::Firewall;
 use crate::sys::procfs::{Mode, OpenFile};
@@ -39,7 +39,10 @@ impl OpenFile for Trace {
         super::check_access()?;
         let firewall = Firewall::load()?;
         let expressions = firewall.tracer.expressions();
-        let draft = Draft::new(mode.append);
+        let in_force = expressions
+            .as_ref()
+            .map_or(0, |expressions| expressions.len());
+        let draft = Draft::new(mode.append.then_some(in_force));
         KBox::try_pin_init(
             try_pin_init!(Self {
                 expressions,
@@ -66,6 +69,10 @@ impl OpenFile for Trace {
 
     fn write(&self, piece: &[u8]) -> Result {
         self.transaction.write(piece)
+    }
+
+    fn abort(&self, error: Error) {
+        self.transaction.abort(error);
     }
 
     fn close(&self) {

@@ -6,15 +6,16 @@ use ctrfw_core::loader::{Loader, Sink};
 use ctrfw_core::parser::Grammar;
 use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::{Arc, Mutex};
 
+use crate::firewall::obstacle::Obstacle;
 use crate::firewall::report::{Failure, Subject};
-use crate::firewall::table::Obstacle;
 use crate::firewall::Firewall;
-use crate::sys::task;
+use crate::sys::task::Writer;
 
 /// Something that is written in a language and then put in force.
-pub(crate) trait Draft:
+pub(super) trait Draft:
     Sink<<Self::Language as Grammar>::Item, Error = Obstacle> + Send + Unpin + 'static
 {
     /// The language that it is written in.
@@ -29,7 +30,7 @@ pub(crate) trait Draft:
 
 /// A draft between open and close.
 #[pin_data]
-pub(crate) struct Transaction<D: Draft> {
+pub(super) struct Transaction<D: Draft> {
     firewall: Arc<Firewall>,
     #[pin]
     state: Mutex<State<D>>,
@@ -41,6 +42,8 @@ struct State<D: Draft> {
     draft: Option<D>,
     /// Whether closing the file changes anything.
     begun: bool,
+    /// Who wrote last.
+    writer: Option<Writer>,
 }
 
 impl<D: Draft> Transaction<D> {
@@ -52,40 +55,58 @@ impl<D: Draft> Transaction<D> {
                 loader: KBox::new(Loader::new(), GFP_KERNEL)?,
                 draft: Some(draft),
                 begun,
+                writer: None,
             }),
         }? Error)
     }
 
     /// Takes the next piece; after an error nothing more, and nothing takes effect.
-    pub(crate) fn write(&self, piece: &[u8]) -> Result {
+    pub(super) fn write(&self, piece: &[u8]) -> Result {
         let mut state = self.state.lock();
         let State {
             loader,
             draft,
             begun,
+            writer,
         } = &mut *state;
         *begun = true;
-        let fed = match draft {
-            Some(draft) => loader.feed(piece, draft),
-            None => return Err(EINVAL),
+        let Some(taken) = draft else {
+            return Err(EINVAL);
         };
-        fed.map_err(|error| {
+        let written = if writer.as_ref().is_some_and(Writer::was_killed) {
+            Err(Failure::Killed)
+        } else {
+            loader.feed(piece, taken).map_err(Failure::from)
+        };
+        *writer = Some(Writer::current());
+        written.map_err(|failure| {
             *draft = None;
-            self.failed(error.into())
+            self.failed(failure)
         })
     }
 
-    /// Puts the draft in force, if all of it was fine.
-    pub(crate) fn close(&self) {
+    /// Gives the draft up: a write of it failed with `error`.
+    pub(super) fn abort(&self, error: Error) {
         let mut state = self.state.lock();
-        if !state.begun {
+        if state.draft.take().is_some() {
+            self.failed(Failure::Cut(error));
+        }
+    }
+
+    /// Puts the draft in force, if all of it was fine.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        if !state.begun || self.firewall.retired.load(Relaxed) {
             return;
         }
         let Some(mut draft) = state.draft.take() else {
             return;
         };
-        // What a killed writer had still to say, nobody knows.
-        let finished = if task::killed() {
+        // What a killed writer had still to say, nobody knows. It need not be who closes the file:
+        // a shell may have opened it for the writer.
+        let killed =
+            Writer::current().was_killed() || state.writer.as_ref().is_some_and(Writer::was_killed);
+        let finished = if killed {
             Err(Failure::Killed)
         } else {
             state.loader.finish(&mut draft).map_err(Failure::from)

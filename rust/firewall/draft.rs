@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A table that somebody is writing.
+
+use ctrfw_core::loader::{Refusal, Sink};
+use ctrfw_core::parser::Statement;
+use ctrfw_core::rule::{DefaultVerb, Rule};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::obstacle::Obstacle;
+use super::table::Table;
+
+/// Most defaults at a time: they are looked through for each packet that no rule matches.
+const MAX_DEFAULTS: usize = 256;
+
+/// Statements that are to take the place of the table, or to be added to it.
+pub(crate) struct Draft {
+    pub(super) rules: KVVec<Rule>,
+    pub(super) defaults: KVVec<DefaultVerb>,
+    /// How many of the defaults are for a scope that `base` has no default for.
+    new_scopes: usize,
+    /// Whether they are added.
+    pub(super) append: bool,
+    /// What they would be added to, as it was when the file was opened.
+    base: Option<Arc<Table>>,
+    /// Most statements that the table may have.
+    max: usize,
+}
+
+impl Draft {
+    /// A draft of a new table of at most `max` statements.
+    pub(crate) fn replacing(max: usize) -> Self {
+        Self {
+            rules: KVVec::new(),
+            defaults: KVVec::new(),
+            new_scopes: 0,
+            append: false,
+            base: None,
+            max,
+        }
+    }
+
+    /// A draft of what is to be added to `base`, at most `max` statements with what is there.
+    pub(crate) fn appending(max: usize, base: Option<Arc<Table>>) -> Self {
+        Self {
+            append: true,
+            base,
+            ..Self::replacing(max)
+        }
+    }
+
+    /// Puts the statements of `old` in front; the draft's defaults take the place of those for the
+    /// same scope. Process context.
+    pub(super) fn put_behind(self, old: &Table) -> Result<Self, Obstacle> {
+        let mut whole = Self::replacing(self.max);
+        whole.rules.extend_from_slice(&old.rules, GFP_KERNEL)?;
+        whole.rules.extend_from_slice(&self.rules, GFP_KERNEL)?;
+        whole
+            .defaults
+            .extend_from_slice(&old.defaults, GFP_KERNEL)?;
+        for default in &self.defaults {
+            let same_scope = |other: &&mut DefaultVerb| other.scope == default.scope;
+            match whole.defaults.iter_mut().find(same_scope) {
+                Some(other) => *other = *default,
+                None => whole.defaults.push(*default, GFP_KERNEL)?,
+            }
+        }
+        whole.check()?;
+        Ok(whole)
+    }
+
+    /// Whether the draft, with what it is added to, keeps the limits.
+    fn check(&self) -> Result<(), Obstacle> {
+        let (rules, defaults) = match &self.base {
+            Some(base) => (
+                self.rules.len().saturating_add(base.rules.len()),
+                self.new_scopes.saturating_add(base.defaults.len()),
+            ),
+            None => (self.rules.len(), self.defaults.len()),
+        };
+        if defaults > MAX_DEFAULTS {
+            return Err(Obstacle::TooMany(MAX_DEFAULTS, "defaults"));
+        }
+        if rules.saturating_add(defaults) > self.max {
+            return Err(Obstacle::TooMany(self.max, "rules and defaults"));
+        }
+        Ok(())
+    }
+}
+
+impl Sink<Statement> for Draft {
+    type Error = Obstacle;
+
+    fn accept(&mut self, statement: Statement) -> Result<(), Refusal<Obstacle>> {
+        let pushed = match statement {
+            Statement::Rule(rule) => self.rules.push(rule, GFP_KERNEL),
+            Statement::Default(default) => {
+                if self
+                    .defaults
+                    .iter()
+                    .any(|other| other.scope == default.scope)
+                {
+                    return Err(Refusal::Expected("one default for each scope"));
+                }
+                let same_scope = |old: &DefaultVerb| old.scope == default.scope;
+                if !self
+                    .base
+                    .as_ref()
+                    .is_some_and(|base| base.defaults.iter().any(same_scope))
+                {
+                    self.new_scopes = self.new_scopes.saturating_add(1);
+                }
+                self.defaults.push(default, GFP_KERNEL)
+            }
+        };
+        pushed.map_err(|error| Refusal::Sink(error.into()))?;
+        self.check().map_err(Refusal::Sink)
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What statements had counted before the table in force took their table's place.
+
+use ctrfw_core::rule::Decider;
+use kernel::prelude::*;
+
+use super::table::Table;
+use crate::sys::counters::Count;
+
+/// What the statements of the table in force had counted in the tables before it, which began with
+/// the same statements: `>>` keeps the counters.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    rules: KVVec<Count>,
+    defaults: KVVec<Count>,
+    nobody: Count,
+}
+
+impl Ledger {
+    fn before(&self, decider: Decider) -> Count {
+        let before = match decider {
+            Decider::Rule(index) => self.rules.get(index),
+            Decider::Default(index) => self.defaults.get(index),
+            Decider::Nobody => Some(&self.nobody),
+        };
+        before.copied().unwrap_or_default()
+    }
+
+    /// What `decider` of `table` has counted in all.
+    pub(crate) fn total(&self, table: &Table, decider: Decider) -> Count {
+        self.before(decider).plus(table.count(decider))
+    }
+
+    /// Room for all that `table` has counted. Process context.
+    pub(crate) fn with_room_for(table: &Table) -> Result<Self> {
+        Ok(Self {
+            rules: KVVec::with_capacity(table.rules.len(), GFP_KERNEL)?,
+            defaults: KVVec::with_capacity(table.defaults.len(), GFP_KERNEL)?,
+            nobody: Count::default(),
+        })
+    }
+
+    /// Takes down what the statements of `new` counted in `old`, and what `older` knew of them. The
+    /// room is there.
+    pub(crate) fn take_over(&mut self, older: &Ledger, old: &Table, new: &Table) {
+        for index in 0..old.rules.len() {
+            let total = older.total(old, Decider::Rule(index));
+            drop(self.rules.push_within_capacity(total));
+        }
+        for (index, (was, is)) in old.defaults.iter().zip(&new.defaults).enumerate() {
+            // A default that says something else now begins anew.
+            let total = if was == is {
+                older.total(old, Decider::Default(index))
+            } else {
+                Count::default()
+            };
+            drop(self.defaults.push_within_capacity(total));
+        }
+        self.nobody = older.total(old, Decider::Nobody);
+    }
+
+    /// How many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let entries = self
+            .rules
+            .capacity()
+            .saturating_add(self.defaults.capacity());
+        entries.saturating_mul(size_of::<Count>())
+    }
+}

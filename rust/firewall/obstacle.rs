@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why statements in the right language cannot be put in force.
+
+use core::fmt;
+
+use kernel::alloc::AllocError;
+use kernel::prelude::*;
+
+/// What stands in the way.
+#[derive(Clone, Copy)]
+pub(crate) enum Obstacle {
+    /// There is no memory.
+    Memory,
+    /// There are more than so many of these.
+    TooMany(usize, &'static str),
+}
+
+impl From<Error> for Obstacle {
+    fn from(_: Error) -> Self {
+        Self::Memory
+    }
+}
+
+impl From<AllocError> for Obstacle {
+    fn from(_: AllocError) -> Self {
+        Self::Memory
+    }
+}
+
+impl From<Obstacle> for Error {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Memory => ENOMEM,
+            Obstacle::TooMany(..) => ENOSPC,
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("out of memory"),
+            Self::TooMany(max, what) => write!(f, "more than {max} {what}"),
+        }
+    }
+}
