@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Work that goes on while a test does something else, and work under another identity."""
+"""Work that goes on while a test does something else, or under another identity."""
 
 import contextlib
-import errno
 import json
 import mmap
 import os
@@ -15,10 +14,10 @@ from lib.netns import Namespace
 
 
 class Stop:
-    """A flag that parent and child share."""
+    """A flag that parent and child share, and a count of what the child has done so far."""
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, 1)
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
 
     def set(self) -> None:
         """Asks the child to come to an end."""
@@ -27,6 +26,15 @@ class Stop:
     def __bool__(self) -> bool:
         return self._page[0] != 0
 
+    @property
+    def progress(self) -> int:
+        """How far the child has come."""
+        return int.from_bytes(self._page[8:16])
+
+    @progress.setter
+    def progress(self, count: int) -> None:
+        self._page[8:16] = count.to_bytes(8)
+
 
 class Background:
     """A forked child that runs `work(stop)` until told to stop; its result comes back as JSON.
@@ -34,7 +42,9 @@ class Background:
     A process, not a thread: it must run at the same time as the test, on another CPU.
     """
 
-    def __init__(self, work: Callable[[Stop], Any], forget: tuple[Namespace, ...] = ()) -> None:
+    def __init__(
+        self, work: Callable[[Stop], Any], forget: tuple[Namespace, ...] = ()
+    ) -> None:
         self.stop_flag = Stop()
         self._read, write = os.pipe()
         self.pid = os.fork()
@@ -52,7 +62,9 @@ class Background:
         with os.fdopen(self._read) as pipe:
             text = pipe.read()
         _, status = os.waitpid(self.pid, 0)
-        assert status == 0 and text, f"a background process failed: wait status {status}\n{text}"
+        assert status == 0 and text, (
+            f"a background process failed: wait status {status}\n{text}"
+        )
         return json.loads(text)
 
 
@@ -85,16 +97,3 @@ def running(
         yield child
     finally:
         child.stop_flag.set()
-
-
-def errno_of(action: Callable[[], object]) -> str:
-    """Runs something in a child of its own, whose identity it may change; "" or an errno's name."""
-
-    def attempt(_: Stop) -> str:
-        try:
-            action()
-        except OSError as error:
-            return errno.errorcode[error.errno or 0]
-        return ""
-
-    return Background(attempt).result()

@@ -57,7 +57,9 @@ class HookStatus:
 
     def __sub__(self, other: Self) -> "HookStatus":
         return HookStatus(
-            self.seen - other.seen, self.dropped - other.dropped, self.unparsed - other.unparsed
+            self.seen - other.seen,
+            self.dropped - other.dropped,
+            self.unparsed - other.unparsed,
         )
 
 
@@ -88,7 +90,10 @@ class Status:
             *["hook"] * len(HOOKS),
             "last_error",
         ], lines
-        values = {name: line.split(" ", 1)[1] for name, line in zip(plain, lines, strict=False)}
+        values = {
+            name: line.split(" ", 1)[1]
+            for name, line in zip(plain, lines, strict=False)
+        }
         count, printed_word, printed, left_out_word, left_out = lines[6].split(" ")[1:]
         assert (printed_word, left_out_word) == ("printed", "left_out"), lines[6]
         hooks = {}
@@ -110,6 +115,11 @@ class Status:
             hooks=hooks,
             last_error=lines[12].split(" ", 1)[1],
         )
+
+    def passed_since(self, before: Self) -> dict[str, int]:
+        """How many packets each hook has let pass since then."""
+        changes = {hook: self.hooks[hook] - before.hooks[hook] for hook in HOOKS}
+        return {hook: change.seen - change.dropped for hook, change in changes.items()}
 
     @property
     def seen(self) -> int:

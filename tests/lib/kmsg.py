@@ -10,6 +10,9 @@ from typing import Self
 KERNEL_FACILITY = 0
 LEVEL_ERROR = 3
 
+# In debugging kernels: lists memory that nobody points to any more.
+KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
+
 # What no kernel says while all is well.
 REPORT = re.compile(
     r"""
@@ -85,13 +88,18 @@ class Kmsg:
         take silence for a good sign.
         """
         found = []
+        lost = False
         while True:
             try:
                 found.append(Record.parse(os.read(self._fd, 8192)))
-            except BlockingIOError:
-                return found
             except BrokenPipeError:
-                raise AssertionError("the kernel's log was overwritten before it was read") from None
+                lost = True
+            except BlockingIOError:
+                break
+        assert not lost, (
+            "the kernel's log was overwritten before it was read: boot with log_buf_len=4M"
+        )
+        return found
 
     def skip(self) -> None:
         """Forgets what has not been read."""
@@ -99,7 +107,11 @@ class Kmsg:
 
     def texts(self) -> list[str]:
         """The texts of the kernel's own records since the last call."""
-        return [record.text for record in self.records() if record.facility == KERNEL_FACILITY]
+        return [
+            record.text
+            for record in self.records()
+            if record.facility == KERNEL_FACILITY
+        ]
 
 
 def note(text: str) -> None:

@@ -49,14 +49,19 @@ def load(**parameters: int) -> None:
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
     fd = os.open(KO, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.syscall(_SYS_FINIT_MODULE, fd, words.encode(), 0), f"insmod {KO} {words}")
+        _check(
+            _libc.syscall(_SYS_FINIT_MODULE, fd, words.encode(), 0),
+            f"insmod {KO} {words}",
+        )
     finally:
         os.close(fd)
 
 
 def remove(name: str) -> None:
     """Unloads a module; an error if something uses it."""
-    _check(_libc.syscall(_SYS_DELETE_MODULE, name.encode(), os.O_NONBLOCK), f"rmmod {name}")
+    _check(
+        _libc.syscall(_SYS_DELETE_MODULE, name.encode(), os.O_NONBLOCK), f"rmmod {name}"
+    )
 
 
 def unload() -> None:

@@ -7,19 +7,25 @@ thread that made it goes home at once.
 """
 
 import contextlib
+import fcntl
 import os
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from lib.poll import PATIENCE
+
 ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
 ETH_P_IPV6 = 0x86DD
 PACKET_IGNORE_OUTGOING = 23
 SOL_PACKET = 263
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
 
 
 def _open_own() -> int:
@@ -90,15 +96,17 @@ class Namespace:
             self.fd = -1
 
     def run(
-        self, command: Sequence[str | bytes], text: str | None = None, check: bool = True
+        self,
+        command: Sequence[str | bytes],
+        text: str | None = None,
+        check: bool = True,
     ) -> str:
         """Runs a command in here; its output."""
         with self:
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(
                 command,
                 input=None if text is None else text.encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 pass_fds=_all_fds(),
                 check=False,
             )
@@ -123,9 +131,8 @@ class Namespace:
 
     def sysctl(self, name: str, value: object) -> None:
         """Sets a sysctl below net/."""
-        with self:
-            with open(f"/proc/sys/net/{name}", "w") as file:
-                file.write(f"{value}\n")
+        with self, open(f"/proc/sys/net/{name}", "w") as file:
+            file.write(f"{value}\n")
 
     def read(self, path: str) -> str:
         """The contents of a file of /proc/net (`path` below it) as seen from here."""
@@ -146,7 +153,7 @@ class Namespace:
         """A UDP socket in here, bound if there is an address."""
         family = socket.AF_INET6 if address and ":" in address else socket.AF_INET
         sock = self.make_socket(family, socket.SOCK_DGRAM)
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         if address:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((address, port))
@@ -163,8 +170,15 @@ class Namespace:
                 sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             sock.bind((device, ETH_P_ALL if receive else 0))
-        sock.settimeout(30)
+        sock.settimeout(PATIENCE)
         return sock
+
+
+def up(netns: Namespace, device: str) -> None:
+    """Sets a device up without starting a process."""
+    with netns.make_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("@16sH22x", device.encode(), IFF_UP)
+        fcntl.ioctl(sock, SIOCSIFFLAGS, request)
 
 
 def _all_fds() -> list[int]:

@@ -2,6 +2,7 @@
 """nftables: the rest of the host's rules, and an independent count of packets."""
 
 import json
+from typing import Self
 
 from lib.netns import HOST, Namespace
 
@@ -29,23 +30,38 @@ def flush(netns: Namespace = HOST) -> None:
 
 def counters(table: str, netns: Namespace = HOST) -> dict[str, int]:
     """Packets by named counter of an inet table."""
-    listing = json.loads(netns.run(["nft", "-j", "list", "counters", "table", "inet", table]))
+    listing = json.loads(
+        netns.run(["nft", "-j", "list", "counters", "table", "inet", table])
+    )
     found = (item["counter"] for item in listing["nftables"] if "counter" in item)
     return {counter["name"]: counter["packets"] for counter in found}
 
 
-def witness(netns: Namespace = HOST) -> None:
-    """Counts every IP packet that gets past ctrfw, at each hook: an inet table `witness`."""
-    load(
-        "table inet witness {\n"
-        + "".join(f"  counter {name} {{ }}\n" for name in HOOKS)
-        + "".join(
-            f"  chain {name} {{\n"
-            f"    type filter hook {hook} priority {AFTER_CTRFW};\n"
-            f"    counter name {name}\n"
-            "  }\n"
-            for name, hook in HOOKS.items()
-        )
-        + "}\n",
-        netns,
-    )
+class Witness:
+    """Counts every IP packet that gets past ctrfw, at each hook of some namespaces."""
+
+    def __init__(self, *namespaces: Namespace) -> None:
+        self._namespaces = namespaces
+
+    def __enter__(self) -> Self:
+        script = "table inet witness {\n"
+        for name, hook in HOOKS.items():
+            script += f"""
+                counter {name} {{ }}
+                chain {name} {{
+                    type filter hook {hook} priority {AFTER_CTRFW};
+                    counter name {name}
+                }}
+            """
+        for netns in self._namespaces:
+            load(script + "}\n", netns)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for netns in self._namespaces:
+            flush(netns)
+
+    def passed(self) -> dict[str, int]:
+        """Packets by hook, in all the namespaces together."""
+        readings = [counters("witness", netns) for netns in self._namespaces]
+        return {hook: sum(reading[hook] for reading in readings) for hook in HOOKS}

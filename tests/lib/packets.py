@@ -7,12 +7,23 @@ import struct
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: E402
-from scapy.layers.inet6 import IPv6  # noqa: E402
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 
-from lib.netns import ETH_P_IP, ETH_P_IPV6  # noqa: E402
+from lib.netns import ETH_P_IP, ETH_P_IPV6
 
-__all__ = ["ICMP", "IP", "TCP", "UDP", "IPv6", "checksum", "ether", "ipv4", "ipv6", "same"]
+__all__ = [
+    "ICMP",
+    "IP",
+    "TCP",
+    "UDP",
+    "IPv6",
+    "checksum",
+    "ether",
+    "ipv4",
+    "ipv6",
+    "same",
+]
 
 _ids = itertools.count(1)
 

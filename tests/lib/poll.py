@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 # Long enough for the slowest kernel (QEMU without KVM on a busy machine): a test
 # that passes never waits for it, so there is no reason to be mean.
-PATIENCE = 60.0
+PATIENCE = 30.0
 
 
 def until[T](probe: Callable[[], T], what: str, patience: float = PATIENCE) -> T:

@@ -12,6 +12,7 @@ from lib import nft
 from lib.control import SENTINEL_PORT
 from lib.netns import HOST, Namespace
 from lib.packets import IP, UDP, IPv6, ether, same
+from lib.poll import PATIENCE
 
 BRIDGE_SYSCTLS = Path("/proc/sys/net/bridge")
 
@@ -23,6 +24,8 @@ def quiet(netns: Namespace) -> None:
         netns.sysctl(f"ipv6/conf/{scope}/dad_transmits", 0)
         netns.sysctl(f"ipv6/conf/{scope}/router_solicitations", 0)
         netns.sysctl(f"ipv6/conf/{scope}/accept_ra", 0)
+        # Reports of multicast groups cannot be stopped, but be over at once.
+        netns.sysctl(f"ipv6/conf/{scope}/mldv2_unsolicited_report_interval", 1)
         netns.sysctl(f"ipv4/conf/{scope}/rp_filter", 0)
 
 
@@ -74,17 +77,21 @@ class Routed:
         self._end(self.client, "10.1.0", "fd00:1:", 1)
         self._end(self.server, "10.2.0", "fd00:2:", 2)
         # The server keeps its ICMP errors to itself: nothing but the tests' packets goes by.
-        self.server.ip("route replace blackhole 0.0.0.0/0", "route replace blackhole ::/0")
+        self.server.ip(
+            "route replace blackhole 0.0.0.0/0", "route replace blackhole ::/0"
+        )
         self._out = self.client.packet("eth0", receive=False)
         self._tap = self.server.packet("eth0")
         self._tokens = itertools.count()
 
     @staticmethod
-    def _pair(name: str, net4: str, net6: str, number: int, peer: Namespace) -> list[str]:
+    def _pair(
+        name: str, net4: str, net6: str, number: int, peer: Namespace
+    ) -> list[str]:
         mac = f"02:00:00:00:0{number}"
+        end = f"name eth0 address {mac}:02 netns {peer.path}"
         return [
-            f"link add {name} address {mac}:01 type veth "
-            f"peer name eth0 address {mac}:02 netns {peer.path}",
+            f"link add {name} address {mac}:01 type veth peer {end}",
             f"addr add {net4}.1/24 dev {name}",
             f"addr add {net6}:1/64 dev {name} nodad",
             f"link set {name} up",
@@ -122,8 +129,12 @@ class Routed:
         """A packet that every table lets pass, unlike any other."""
         token = f"sentinel {next(self._tokens)}".encode()
         if version == 4:
-            return bytes(IP(src="10.1.0.2", dst="10.2.0.2") / UDP(dport=SENTINEL_PORT) / token)
-        return bytes(IPv6(src="fd00:1::2", dst="fd00:2::2") / UDP(dport=SENTINEL_PORT) / token)
+            return bytes(
+                IP(src="10.1.0.2", dst="10.2.0.2") / UDP(dport=SENTINEL_PORT) / token
+            )
+        return bytes(
+            IPv6(src="fd00:1::2", dst="fd00:2::2") / UDP(dport=SENTINEL_PORT) / token
+        )
 
     def forwarded(self, *packets: bytes) -> list[bool]:
         """Which of these packets the host lets through from the client to the server.
@@ -132,9 +143,18 @@ class Routed:
         """
         version = packets[0][0] >> 4
         sentinel = self.sentinel(version)
+        self._drain()
         self.inject(*packets, sentinel)
         arrived = self._until(same(sentinel))
         return [same(packet) in arrived for packet in packets]
+
+    def _drain(self) -> None:
+        """Forgets what has arrived: a full buffer would lose the sentinel."""
+        self._tap.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while self._tap.recv(1):
+                pass
+        self._tap.settimeout(PATIENCE)
 
     def _until(self, sentinel: bytes) -> set[bytes]:
         arrived: set[bytes] = set()
@@ -148,10 +168,15 @@ class Routed:
     def accepted(self, *packets: bytes) -> int:
         """How many of these packets for UDP port 7 of the host reach its sockets."""
         version = packets[0][0] >> 4
-        address, source = ("10.1.0.1", "10.1.0.2") if version == 4 else ("fd00:1::1", "fd00:1::2")
+        address, source = (
+            ("10.1.0.1", "10.1.0.2") if version == 4 else ("fd00:1::1", "fd00:1::2")
+        )
         layer = IP if version == 4 else IPv6
         end = bytes(layer(src=source, dst=address) / UDP(dport=SENTINEL_PORT) / b"end")
-        with self.host.udp(address, 7) as sink, self.host.udp(address, SENTINEL_PORT) as last:
+        with (
+            self.host.udp(address, 7) as sink,
+            self.host.udp(address, SENTINEL_PORT) as last,
+        ):
             self.inject(*packets, end)
             last.recv(100)
             count = 0
@@ -178,6 +203,25 @@ class Routed:
         self.delete()
 
 
+# Of the drawing below, by IP version
+ADDRESSES = {
+    4: {
+        "ext": "192.0.2.2",
+        "host": "192.0.2.1",
+        "br0": "172.17.0.1",
+        "web": "172.17.0.2",
+        "client": "172.17.0.4",
+    },
+    6: {
+        "ext": "2001:db8:2::2",
+        "host": "2001:db8:2::1",
+        "br0": "fd00:17::1",
+        "web": "fd00:17::2",
+        "client": "fd00:17::4",
+    },
+}
+
+
 class Published:
     """A container host: a bridge with two containers, one port published, one outside machine.
 
@@ -194,13 +238,6 @@ class Published:
                                                                eth0 172.17.0.4
                                                                     fd00:17::4
     """
-
-    ADDRESSES = {
-        4: {"ext": "192.0.2.2", "host": "192.0.2.1", "br0": "172.17.0.1", "web": "172.17.0.2",
-            "client": "172.17.0.4"},
-        6: {"ext": "2001:db8:2::2", "host": "2001:db8:2::1", "br0": "fd00:17::1",
-            "web": "fd00:17::2", "client": "fd00:17::4"},
-    }  # fmt: skip
 
     def __init__(self, published: bool = True) -> None:
         self.host = HOST
@@ -224,9 +261,15 @@ class Published:
             f"link add veth-cli type veth peer name eth0 netns {self.client.path}",
             "link set veth-cli master br0 up",
         )
-        self._end(self.ext, "192.0.2.2/24", "2001:db8:2::2/64", "192.0.2.1", "2001:db8:2::1")
-        self._end(self.web, "172.17.0.2/24", "fd00:17::2/64", "172.17.0.1", "fd00:17::1")
-        self._end(self.client, "172.17.0.4/24", "fd00:17::4/64", "172.17.0.1", "fd00:17::1")
+        self._end(
+            self.ext, "192.0.2.2/24", "2001:db8:2::2/64", "192.0.2.1", "2001:db8:2::1"
+        )
+        self._end(
+            self.web, "172.17.0.2/24", "fd00:17::2/64", "172.17.0.1", "fd00:17::1"
+        )
+        self._end(
+            self.client, "172.17.0.4/24", "fd00:17::4/64", "172.17.0.1", "fd00:17::1"
+        )
         self._publish = published
         if published:
             nft.load(PUBLISH)
@@ -251,18 +294,23 @@ class Published:
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         sock = self.web.make_socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((self.ADDRESSES[version]["web"], 8080))
+        sock.bind((ADDRESSES[version]["web"], 8080))
         sock.listen(64)
         return sock
 
     def connect(
-        self, source: Namespace, version: int, target: str, port: int, timeout: float = 30
+        self,
+        source: Namespace,
+        version: int,
+        target: str,
+        port: int,
+        timeout: float = 30,
     ) -> socket.socket:
         """Opens a TCP connection from a namespace to one of the names in the drawing."""
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         sock = source.make_socket(family, socket.SOCK_STREAM)
         sock.settimeout(timeout)
-        sock.connect((self.ADDRESSES[version][target], port))
+        sock.connect((ADDRESSES[version][target], port))
         return sock
 
     def delete(self) -> None:
@@ -271,7 +319,9 @@ class Published:
             listener.close()
         if self._publish:
             nft.flush()
-        HOST.ip("link del ext0", "link del veth-web", "link del veth-cli", "link del br0")
+        HOST.ip(
+            "link del ext0", "link del veth-web", "link del veth-cli", "link del br0"
+        )
         for netns in (self.ext, self.web, self.client):
             netns.delete()
 

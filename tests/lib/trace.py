@@ -74,7 +74,9 @@ class TraceLine:
         match = LINE.fullmatch(text.removeprefix(PREFIX))
         assert match, f"not a trace line: {text!r}"
         found = match.groupdict()
-        numbers = {name: _number(found[name]) for name in ("spt", "dpt", "type", "code")}
+        numbers = {
+            name: _number(found[name]) for name in ("spt", "dpt", "type", "code")
+        }
         return cls(
             **{
                 **found,

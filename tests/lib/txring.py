@@ -33,6 +33,8 @@ class TxRing:
         request = struct.pack("@IIII", _FRAME, 1, _FRAME, 1)
         self._sock.setsockopt(SOL_PACKET, PACKET_TX_RING, request)
         self._ring = mmap.mmap(self._sock.fileno(), _FRAME)
+        # User Mode Linux finds its page tables in disorder when such a mapping is inherited.
+        self._ring.madvise(mmap.MADV_DONTFORK)
 
     def send(self, frame: bytes) -> None:
         """Sends one frame, and waits until the kernel is done with its page."""

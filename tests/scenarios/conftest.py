@@ -2,7 +2,8 @@
 """What every scenario runs in: the module loaded, its table empty, the kernel's log watched."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,22 @@ from lib.trace import Tracer
 
 FIRST = "test_load.py"
 LAST = "test_journal.py"
-KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
+
+
+@dataclass
+class Run:
+    """What is known of the run so far, by test."""
+
+    # Seconds of each phase.
+    seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    passed: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
+    # What tests have to tell beyond their success.
+    told: list[str] = field(default_factory=list)
+
+
+RUN = Run()
 
 
 @pytest.hookimpl(trylast=True)
@@ -23,31 +39,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Whatever was wrong before the first insmod is none of our business."""
-    # One CPU: packets sent one after the other arrive one after the other.
+    """Packets sent one after the other arrive in that order if one CPU does it all."""
     os.sched_setaffinity(0, {0})
-    if KMEMLEAK.exists():
-        KMEMLEAK.write_text("clear")
-    Session.journal = kmsg.Kmsg()
 
 
-class Session:
-    """What is known of the run so far."""
-
-    journal: kmsg.Kmsg
-    # Per test: seconds, and whether a phase of it failed.
-    seconds: dict[str, float] = {}
-    failed: set[str] = set()
-    passed: set[str] = set()
-    skipped: dict[str, str] = {}
+@pytest.fixture(scope="session")
+def journal() -> Iterator[kmsg.Kmsg]:
+    """The kernel's log since before the first insmod: what was wrong earlier is not ours."""
+    if kmsg.KMEMLEAK.exists():
+        kmsg.KMEMLEAK.write_text("clear")
+    with kmsg.Kmsg() as log:
+        yield log
 
 
 @pytest.fixture(autouse=True)
-def clean_kernel(request: pytest.FixtureRequest) -> Iterator[None]:
+def clean_kernel(request: pytest.FixtureRequest, journal: kmsg.Kmsg) -> Iterator[None]:
     """A test after which the kernel has something to complain about has failed."""
     kmsg.note(f"{request.node.name}")
     yield
-    reports = [record.text for record in Session.journal.records() if record.is_report]
+    reports = [record.text for record in journal.records() if record.is_report]
     assert not reports, "the kernel complains:\n" + "\n".join(reports)
 
 
@@ -63,6 +73,17 @@ def ctrfw(request: pytest.FixtureRequest, clean_kernel: None) -> Iterator[None]:
 
 
 @pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Puts a line into the summary: figures that a reader wants to see."""
+
+    def say(text: str) -> None:
+        kmsg.note(text)
+        RUN.told.append(f"{request.node.name}: {text}")
+
+    return say
+
+
+@pytest.fixture
 def tracer(ctrfw: None) -> Iterator[Tracer]:
     """A reader of the trace from here on."""
     reader = Tracer()
@@ -73,30 +94,34 @@ def tracer(ctrfw: None) -> Iterator[Tracer]:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Counts tests, not phases: an error in set-up or clean-up is a failure of the test."""
-    Session.seconds[report.nodeid] = Session.seconds.get(report.nodeid, 0) + report.duration
     if report.failed:
-        Session.failed.add(report.nodeid)
+        RUN.failed.add(report.nodeid)
     elif report.when == "call" and report.passed:
-        Session.passed.add(report.nodeid)
+        RUN.passed.add(report.nodeid)
     elif report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        Session.skipped[report.nodeid] = reason
+        reason = (
+            report.longrepr[2]
+            if isinstance(report.longrepr, tuple)
+            else str(report.longrepr)
+        )
+        RUN.skipped[report.nodeid] = reason
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     """A file that cannot be read is a failure, too."""
     if report.failed:
-        Session.failed.add(report.nodeid)
+        RUN.failed.add(report.nodeid)
 
 
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport,
 ) -> tuple[str, str, str] | None:
     """The word after a test's name: what came of it, and how long it took."""
+    if isinstance(report, pytest.TestReport):
+        RUN.seconds.setdefault(report.nodeid, {})[report.when] = report.duration
     if report.when == "call" or (report.when == "setup" and report.skipped):
         word = "ok" if report.passed else report.outcome
-        # The set-up's time is known by now, this phase's is not added yet.
-        seconds = Session.seconds.get(report.nodeid, 0) + report.duration
+        seconds = sum(RUN.seconds.get(report.nodeid, {}).values())
         return report.outcome, "", f"{word} {seconds:.1f} s"
     return None
 
@@ -104,9 +129,12 @@ def pytest_report_teststatus(
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the summary for run.sh."""
-    lines = [f"skipped {name}: {reason}" for name, reason in sorted(Session.skipped.items())]
-    lines += [f"failed {name}" for name in sorted(Session.failed)]
-    passed = len(Session.passed - Session.failed)
-    lines.append(f"{passed} passed, {len(Session.failed)} failed")
+    lines = list(RUN.told)
+    lines += [
+        f"skipped {name}: {reason}" for name, reason in sorted(RUN.skipped.items())
+    ]
+    lines += [f"failed {name}" for name in sorted(RUN.failed)]
+    passed = len(RUN.passed - RUN.failed)
+    lines.append(f"{passed} passed, {len(RUN.failed)} failed")
     summary = Path(os.environ.get("CTRFW_RESULTS", "/results")) / "summary"
     summary.write_text("".join(f"{line}\n" for line in lines))

@@ -22,7 +22,7 @@ import pytest
 from lib import control, module
 from lib.netns import HOST, Namespace
 from lib.poll import until
-from lib.topology import Published, bridge_calls
+from lib.topology import ADDRESSES, Published, bridge_calls
 from lib.trace import Tracer
 
 PORT = 5000
@@ -31,7 +31,8 @@ ROUTED = ["PRE_ROUTING", "FORWARD", "POST_ROUTING"]
 
 
 @pytest.fixture(
-    params=list(itertools.permutations(("ctrfw", "br_netfilter", "bridge"))), ids=" ".join
+    params=list(itertools.permutations(("ctrfw", "br_netfilter", "bridge"))),
+    ids=" ".join,
 )
 def net(request: pytest.FixtureRequest) -> Iterator[Published]:
     """The network, set up in one of the six orders."""
@@ -55,12 +56,14 @@ def net(request: pytest.FixtureRequest) -> Iterator[Published]:
 def test_once(net: Published) -> None:
     """Each kind of packet, over IPv4 and IPv6, is seen once at each hook of the host."""
     tracer = Tracer()
-    for version, target, path in itertools.product((4, 6), ("br0", "ext"), (LOCAL, ROUTED)):
+    for version, target, path in itertools.product(
+        (4, 6), ("br0", "ext"), (LOCAL, ROUTED)
+    ):
         if (target == "br0") != (path is LOCAL):
             continue
-        address = net.ADDRESSES[version][target]
+        address = ADDRESSES[version][target]
         receiver: Namespace = HOST if target == "br0" else net.ext
-        source = net.ADDRESSES[version]["client"]
+        source = ADDRESSES[version]["client"]
         with receiver.udp(address, PORT) as sink, net.client.udp(source) as sock:
             # Neighbours are learnt first.
             sock.sendto(b"first", (address, PORT))
@@ -76,7 +79,9 @@ def test_once(net: Published) -> None:
         lines = tracer.lines()
         assert [line.hook for line in lines] == path, (version, target)
         assert [line.rule for line in lines] == ["1"] + ["2"] * (len(path) - 1)
-        assert lines[0].physin == "veth-cli", "the first of the two passes is the one that counts"
+        assert lines[0].physin == "veth-cli", (
+            "the first of the two passes is the one that counts"
+        )
         pre_routing, others, _ = control.counters()
         assert pre_routing.packets == 1
         assert others.packets == len(path) - 1

@@ -17,15 +17,21 @@ TABLE = Path(__file__).parent.parent / "canonical.txt"
 
 def pairs() -> list[tuple[str, str]]:
     """The lines of the file, escapes resolved."""
-    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("//")]
+    lines = [
+        line for line in TABLE.read_text().splitlines() if not line.startswith("//")
+    ]
     halves = (line.rpartition(";") for line in lines if line)
-    return [(written.encode().decode("unicode_escape"), read) for written, _, read in halves]
+    return [
+        (written.encode().decode("unicode_escape"), read) for written, _, read in halves
+    ]
 
 
 PAIRS = pairs()
 
 
-@pytest.mark.parametrize(("written", "read"), PAIRS, ids=[written for written, _ in PAIRS])
+@pytest.mark.parametrize(
+    ("written", "read"), PAIRS, ids=[written for written, _ in PAIRS]
+)
 def test_line(written: str, read: str) -> None:
     """One line."""
     expected = f"{read}\n" if read else ""
@@ -43,7 +49,9 @@ def test_all_together() -> None:
                 for written, read in PAIRS if read.startswith("default")}  # fmt: skip
     mixed = [*defaults.values(), *rules]
     control.load_rules(*(written for written, _ in mixed))
-    expected = [read for _, read in rules if read] + [read for _, read in defaults.values()]
+    expected = [read for _, read in rules if read] + [
+        read for _, read in defaults.values()
+    ]
     assert control.rules() == expected
     control.write(RULES, RULES.read_bytes())
     assert control.rules() == expected

@@ -52,7 +52,7 @@ CASES = {
     "allow proto udp dport 7; default deny": "tioc",
     "deny proto udp dport 7 hook forward; default allow": "ioc",
     "allow proto udp dport 8; default deny": "",
-    "allow in cl0; default deny netns host": "ti" "c",
+    "allow in cl0; default deny netns host": "tic",
 }
 
 
@@ -91,8 +91,16 @@ def test_default_can_be_added(net: Routed) -> None:
     control.load_rules(SENTINEL_RULE, "allow proto tcp")
     control.load_rules("default deny hook forward", append=True)
     assert net.forwarded(THROUGH) == [False]
-    assert control.rules() == [SENTINEL_RULE, "allow proto tcp", "default deny hook forward"]
+    assert control.rules() == [
+        SENTINEL_RULE,
+        "allow proto tcp",
+        "default deny hook forward",
+    ]
     # One for the same scope takes its place.
     control.load_rules("default allow hook forward", append=True)
     assert net.forwarded(THROUGH) == [True]
-    assert control.rules() == [SENTINEL_RULE, "allow proto tcp", "default allow hook forward"]
+    assert control.rules() == [
+        SENTINEL_RULE,
+        "allow proto tcp",
+        "default allow hook forward",
+    ]

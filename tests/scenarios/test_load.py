@@ -81,7 +81,9 @@ def test_needs_no_other_module() -> None:
     before = Path("/proc/modules").read_text().splitlines()
     module.load()
     after = Path("/proc/modules").read_text().splitlines()
-    assert {line.split()[0] for line in after} - {line.split()[0] for line in before} == {"ctrfw"}
+    assert {line.split()[0] for line in after} - {
+        line.split()[0] for line in before
+    } == {"ctrfw"}
     for line in after:
         name, _, _, users = line.split()[:4]
         assert module.NAME not in users.split(","), f"{name} is used by ctrfw"
@@ -97,7 +99,9 @@ def test_ten_hooks_in_every_namespace() -> None:
                 for family in ("ip", "ip6"):
                     hooks = hooks_of(netns, family)
                     assert sorted(hook for hook, _ in hooks) == sorted(NFT_HOOKS), netns
-                    assert {priority for _, priority in hooks} == {FIRST_PRIORITY}, netns
+                    assert {priority for _, priority in hooks} == {FIRST_PRIORITY}, (
+                        netns
+                    )
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])

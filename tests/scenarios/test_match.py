@@ -38,7 +38,11 @@ def ip(
     version: int = 4,
 ) -> bytes:
     """A packet whose payload begins with two ports."""
-    body = sport.to_bytes(2) + dport.to_bytes(2) + bytes(16) if payload is None else payload
+    body = (
+        sport.to_bytes(2) + dport.to_bytes(2) + bytes(16)
+        if payload is None
+        else payload
+    )
     if version == 4 and ":" not in f"{src}{dst}":
         return ipv4(src or C4, dst or S4, proto, body)
     return ipv6(src or C6, dst or S6, proto, body)
@@ -180,7 +184,9 @@ def test_words(net: Routed, case: Case) -> None:
     assert control.counters()[1].packets == len(case.hits)
 
     if case.everywhere:
-        control.load_rules(SENTINEL_RULE, f"allow {case.words}", "default deny netns host")
+        control.load_rules(
+            SENTINEL_RULE, f"allow {case.words}", "default deny netns host"
+        )
         assert verdicts(net, packets) == [not passes for passes in passing]
 
 
@@ -223,7 +229,9 @@ def udp6(source: str, destination: str) -> bytes:
     from lib.packets import UDP as ScapyUDP
     from lib.packets import IPv6
 
-    return bytes(IPv6(src=source, dst=destination) / ScapyUDP(sport=40000, dport=7))[40:]
+    return bytes(IPv6(src=source, dst=destination) / ScapyUDP(sport=40000, dport=7))[
+        40:
+    ]
 
 
 def test_netns(net: Routed) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from lib import control
 from lib.netns import HOST, Namespace
-from lib.topology import Published, bridge_calls
+from lib.topology import ADDRESSES, Published, bridge_calls
 from lib.trace import TraceLine, Tracer
 
 # Columns: namespace, hook, in, out, dev, physin, physout, source, destination with port
@@ -134,17 +134,24 @@ def path(net: Published, lines: list[TraceLine], flags: str) -> list[str]:
 
 def expected(table: str, version: int, **more: str) -> list[str]:
     """A table's rows with the addresses of an IP version in them."""
-    text = table.format(**Published.ADDRESSES[version], **more)
+    text = table.format(**ADDRESSES[version], **more)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
 def watch(
-    net: Published, tracer: Tracer, source: Namespace, version: int, target: str, port: int
+    net: Published,
+    tracer: Tracer,
+    source: Namespace,
+    version: int,
+    target: str,
+    port: int,
 ) -> list[TraceLine]:
     """Traces the opening of one connection."""
     # Neighbours and bridge ports are learnt first: a flooded frame is another sk_buff.
     net.connect(source, version, target, port).close()
-    control.trace(*(f"proto tcp {key} {n}" for key in ("sport", "dport") for n in (8080, 8081)))
+    control.trace(
+        *(f"proto tcp {key} {n}" for key in ("sport", "dport") for n in (8080, 8081))
+    )
     tracer.skip()
     with net.connect(source, version, target, port):
         pass
@@ -154,7 +161,9 @@ def watch(
 
 @pytest.mark.parametrize("calls", [0, 1])
 @pytest.mark.parametrize("version", [4, 6])
-def test_published_port(net: Published, tracer: Tracer, version: int, calls: int) -> None:
+def test_published_port(
+    net: Published, tracer: Tracer, version: int, calls: int
+) -> None:
     """ext -> host:8081 -> web:8080, and back."""
     bridge_calls(calls)
     lines = watch(net, tracer, net.ext, version, "host", 8081)
@@ -170,7 +179,9 @@ def test_bridged(net: Published, tracer: Tracer, version: int, calls: int) -> No
     """client -> web on one bridge: the host sees it only with bridge-nf-call-*tables=1."""
     bridge_calls(calls)
     lines = watch(net, tracer, net.client, version, "web", 8080)
-    there = BRIDGED_REQUEST.replace("{between}", BRIDGED_REQUEST_BETWEEN if calls else "")
+    there = BRIDGED_REQUEST.replace(
+        "{between}", BRIDGED_REQUEST_BETWEEN if calls else ""
+    )
     back = BRIDGED_REPLY.replace("{between}", BRIDGED_REPLY_BETWEEN if calls else "")
     assert path(net, lines, "SYN") == expected(there, version)
     assert path(net, lines, "SYN,ACK") == expected(back, version)

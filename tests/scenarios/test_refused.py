@@ -67,7 +67,10 @@ def test_trace(text: str) -> None:
     with pytest.raises(OSError) as caught:
         control.write(TRACE, f"{text}\n")
     assert caught.value.errno == errno.EINVAL
-    assert Status.read().last_error.partition(", expected ")[0] == f"trace {TRACE_BOGONS[text]}"
+    assert (
+        Status.read().last_error.partition(", expected ")[0]
+        == f"trace {TRACE_BOGONS[text]}"
+    )
     assert TRACE.read_text() == "proto tcp dport 22\n"
 
 

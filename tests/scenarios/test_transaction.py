@@ -47,8 +47,12 @@ def old_in_force(generation: int) -> Iterator[None]:
 
 def shell(command: str, check: bool = True) -> int:
     """Runs a shell command; what it complains of does not matter."""
-    done = subprocess.run(  # noqa: S602
-        command, shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    done = subprocess.run(
+        command,
+        shell=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
     )
     assert done.returncode == 0 or not check, command
     return done.returncode
@@ -100,7 +104,9 @@ def test_cp(generation: int, tmp_path: Path) -> None:
     assert Status.read().generation == generation + 1
 
 
-@pytest.mark.parametrize("tool", ["cat {} > /proc/ctrfw/rules", "tee /proc/ctrfw/rules < {}"])
+@pytest.mark.parametrize(
+    "tool", ["cat {} > /proc/ctrfw/rules", "tee /proc/ctrfw/rules < {}"]
+)
 def test_more_than_a_megabyte(generation: int, tmp_path: Path, tool: str) -> None:
     """Many writes, one table; and so large a table reads back as one text, which loads again."""
     lines = [
@@ -118,7 +124,9 @@ def test_more_than_a_megabyte(generation: int, tmp_path: Path, tool: str) -> Non
     assert RULES.read_text() == source.read_text()
 
 
-@pytest.mark.parametrize("command", [": > {}", "cat /dev/null > {}", "echo > {}", "echo '#' > {}"])
+@pytest.mark.parametrize(
+    "command", [": > {}", "cat /dev/null > {}", "echo > {}", "echo '#' > {}"]
+)
 def test_emptying(generation: int, command: str) -> None:
     """Replacing by nothing empties the table."""
     shell(command.format(RULES))
@@ -128,7 +136,9 @@ def test_emptying(generation: int, command: str) -> None:
 
 
 @pytest.mark.usefixtures("old_in_force")
-@pytest.mark.parametrize("command", ["touch {}", ": >> {}", "cat /dev/null >> {}", "cat {}"])
+@pytest.mark.parametrize(
+    "command", ["touch {}", ": >> {}", "cat /dev/null >> {}", "cat {}"]
+)
 def test_changing_nothing(command: str) -> None:
     """Opening without writing is no transaction, unless the file is cut first."""
     shell(command.format(RULES))
@@ -179,7 +189,9 @@ def test_bad_line_fails_its_own_write(flags: int) -> None:
 def test_the_shell_hears_of_it() -> None:
     """The tools fail, with their usual exit status."""
     assert shell(f"echo 'deny from nowhere' > {RULES}", check=False) != 0
-    assert shell(f"printf 'deny\\ndeny from nowhere\\n' | tee {RULES}", check=False) != 0
+    assert (
+        shell(f"printf 'deny\\ndeny from nowhere\\n' | tee {RULES}", check=False) != 0
+    )
     assert shell(f"printf 'allow\\nfoo\\n' | dd bs=1 of={RULES}", check=False) != 0
 
 
@@ -207,7 +219,9 @@ def test_last_error_is_cleared_by_success(generation: int) -> None:
     assert Status.read().last_error == "none"
     with pytest.raises(OSError):
         control.trace("from everywhere")
-    assert Status.read().last_error.startswith('trace line 1 column 6: got "everywhere"')
+    assert Status.read().last_error.startswith(
+        'trace line 1 column 6: got "everywhere"'
+    )
     control.trace()
     assert Status.read().last_error == "none"
 
@@ -227,7 +241,9 @@ def die_writing(kill: Callable[[], None], flags: int) -> None:
 
 
 @pytest.mark.usefixtures("old_in_force")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGPIPE, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGPIPE, signal.SIGSEGV]
+)
 @pytest.mark.parametrize("flags", [os.O_TRUNC, os.O_APPEND], ids=["replace", "add"])
 def test_killed_writer_commits_nothing(number: signal.Signals, flags: int) -> None:
     """Whoever is killed had more to say: what it wrote is dropped."""
@@ -305,7 +321,9 @@ def test_two_writers_adding() -> None:
     for tag in (1, 2):
         mine = [rule for rule in rules if rule.endswith(f"198.51.100.{tag}")]
         assert mine == [
-            f"deny from 192.0.{tag}.{i} to 198.51.100.{tag}" for i in range(count) for _ in "12"
+            f"deny from 192.0.{tag}.{i} to 198.51.100.{tag}"
+            for i in range(count)
+            for _ in "12"
         ]
     assert rules[::2] == rules[1::2], "the two lines of one addition stay together"
     assert len(rules) == 4 * count
@@ -387,7 +405,9 @@ def test_trace_is_a_transaction_too() -> None:
 
 def test_first_rule_is_number_one() -> None:
     """Comments, blank lines and defaults are not numbered."""
-    control.load_rules("# one", "", SENTINEL_RULE, "default deny hook forward", "  ", "deny to ::1")
+    control.load_rules(
+        "# one", "", SENTINEL_RULE, "default deny hook forward", "  ", "deny to ::1"
+    )
     numbers = [(counter.number, counter.text) for counter in control.counters()]
     assert numbers == [
         ("1", SENTINEL_RULE),

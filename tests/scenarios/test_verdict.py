@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """A verdict beside other rule sets: deny is final, allow is "no objection".
 
-    client (10.1.0.2)  ---  cl0  host  srv0  ---  server (10.2.0.2)
-                             nft rules here
+client (10.1.0.2)  ---  cl0  host  srv0  ---  server (10.2.0.2)
+                         nft rules here
 """
 
 from collections.abc import Iterator
@@ -84,6 +84,8 @@ def test_flush_ruleset_changes_nothing(net: Routed) -> None:
 def test_ctrfw_comes_first(net: Routed) -> None:
     """A chain at the next priority does not see what ctrfw denies, and sees what it allows."""
     nft.load(NEXT)
-    control.load_rules(SENTINEL_RULE, "deny proto udp dport 7 hook pre_routing netns host")
+    control.load_rules(
+        SENTINEL_RULE, "deny proto udp dport 7 hook pre_routing netns host"
+    )
     assert net.forwarded(*[PACKETS[4]] * 3) == [False] * 3
     assert nft.counters("next") == {"denied": 0, "allowed": 1}
