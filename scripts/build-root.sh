@@ -44,21 +44,11 @@ install_kernel() {
 	done
 	from=$(find "$root/opt/kernel" -type d -path "*/lib/modules/$v")
 	ln -sr "$from" "$root/opt/kernel/modules"
+	depmod -b "${from%/lib/modules/*}" "$v"
 }
 
-strap() {
-	mirror_aptconf >"$1.apt"
-	mmdebstrap --variant=apt --mode=root --architectures=amd64 --skip=cleanup/apt/lists \
-		--aptopt="$1.apt" --aptopt='APT::Install-Recommends "false"' \
-		--dpkgopt=force-unsafe-io \
-		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		--include="$(IFS=,; echo "${packages[*]}")" \
-		trixie "$1" \
-		"deb [signed-by=$KEYRING] $mirror trixie main" \
-		"deb [signed-by=$KEYRING] $mirror trixie-updates main" \
-		"deb [signed-by=$KEYRING] $mirror trixie-backports main"
-	rm -f "$1.apt"
+fill() {
+	strap "$1" "${packages[@]}"
 	install_kernel "$1"
 	# What only a download needs.
 	chroot "$1" apt-get clean
@@ -68,10 +58,10 @@ strap() {
 make_root() {
 	need_root "making the build root"
 	"$TOP/scripts/host-packages.sh"
-	mirror=$(mirror_uri)
+	find_mirror
 	logged build-root "making the build root (Debian 13, compilers, kernel packages; about 3 minutes)" \
 		"check that the host's Debian mirror also serves trixie and trixie-backports, then run again." \
-		strap "$1"
+		fill "$1"
 }
 
 cached build-root "$(key "$0")" make_root

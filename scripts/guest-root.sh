@@ -23,23 +23,12 @@ packages=(
 # Folders of the kernel's modules (whole), then single files of big folders.
 module_folders='net|crypto|lib|arch/x86/crypto|fs/(erofs|overlayfs|9p|netfs|fuse|nls|configfs|autofs)|drivers/(virtio|vhost|net/(macvlan|ipvlan|vxlan|wireguard|team|bonding)|char/hw_random)'
 module_files='drivers/net/(veth|dummy|tun|tap|macvlan|macvtap|ifb|vrf|virtio_net|net_failover|mdio)|drivers/net/ipvlan/.*|drivers/block/(virtio_blk|loop)|drivers/char/virtio_console|net/core/failover'
-module_not='net/(bluetooth|wireless|mac80211|mac802154|ieee802154|nfc|can|rds|sctp|tipc|sunrpc|ceph|batman-adv|dccp|atm|ax25|rose|netrom|lapb|x25|smc|rxrpc|hsr|6lowpan|phonet|decnet|appletalk|llc/none)/'
+module_not='net/(bluetooth|wireless|mac80211|mac802154|ieee802154|nfc|can|rds|sctp|tipc|sunrpc|ceph|batman-adv|dccp|atm|ax25|rose|netrom|lapb|x25|smc|rxrpc|hsr|6lowpan|phonet|decnet|appletalk)/'
 
-strap() {
+fill() {
 	local dir=$1 v src dst
-	mkdir "$dir/root"
-	mirror_aptconf >"$dir/apt.conf"
-	mmdebstrap --variant=apt --mode=root --architectures=amd64 \
-		--aptopt="$dir/apt.conf" --aptopt='APT::Install-Recommends "false"' \
-		--dpkgopt=force-unsafe-io \
-		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-		--include="$(IFS=,; echo "${packages[*]}")" \
-		trixie "$dir/root" \
-		"deb [signed-by=$KEYRING] $mirror trixie main" \
-		"deb [signed-by=$KEYRING] $mirror trixie-updates main" \
-		"deb [signed-by=$KEYRING] $mirror trixie-backports main"
-	rm -rf "$dir"/root/var/lib/apt/lists/* "$dir"/root/usr/share/{icons,pixmaps,X11} "$dir/apt.conf"
+	strap "$dir/root" "${packages[@]}"
+	rm -rf "$dir"/root/var/lib/apt/lists/* "$dir"/root/var/cache/apt/*.bin "$dir"/root/usr/share/{icons,pixmaps,X11}
 	mkdir -p "$dir"/root/{ctrfw,results,lower,var/lib/docker,var/lib/containerd}
 	echo ctrfw >"$dir/root/etc/hostname"
 	echo '127.0.0.1 localhost ctrfw' >"$dir/root/etc/hosts"
@@ -70,9 +59,9 @@ copy_modules() {
 make_guest() {
 	need_root "making the guest's root"
 	"$TOP/scripts/host-packages.sh"
-	mirror=$(mirror_uri)
+	find_mirror
 	logged guest-root "making the guest's root (Debian 13 with Docker; about 2 minutes)" \
-		"check that the host's Debian mirror also serves trixie, then run again." strap "$1"
+		"check that the host's Debian mirror also serves trixie, then run again." fill "$1"
 }
 
 broot=$("$TOP/scripts/build-root.sh")

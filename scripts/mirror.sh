@@ -1,35 +1,61 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which Debian mirror the roots come from: the one this host's apt uses, with
-# its proxy. To be sourced after lib.sh.
+# Makes a Debian root with mmdebstrap, from the mirror that this host's own apt
+# uses, with its proxy and its keyring. To be sourced after lib.sh.
 
-# Read by the scripts that make roots.
-# shellcheck disable=SC2034
-KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Every archive of the host's apt, one "URI|site|origin" a line, from either
-# format of the source lists (apt itself reads them).
-apt_archives() {
-	apt-get indextargets --format '$(REPO_URI)|$(COMPONENT)|$(LABEL)' 'Created-By: Packages' 2>/dev/null | sort -u
+# "URI|keyring" of the archive that serves Debian itself: by the label in its
+# Release file, so that neither the security archive nor others are taken,
+# whatever they are called. apt reads either format of the source lists.
+debian_archive() {
+	apt-get indextargets --format '$(REPO_URI)|$(SIGNED_BY)|$(COMPONENT)|$(LABEL)' 'Created-By: Packages' |
+		awk -F'|' '$3 == "main" && $4 == "Debian" { print $1 "|" $2; exit }'
 }
 
-# The URI that serves Debian's main archive, by the label in its Release file.
-# Before the first apt-get update there is none to read: go by the sources.
-mirror_uri() {
-	local uri
-	uri=$(apt_archives | awk -F'|' '$2 == "main" && $3 == "Debian" { print $1; exit }')
-	[ -n "$uri" ] || uri=$(
-		apt-get indextargets --format '$(REPO_URI)|$(COMPONENT)|$(RELEASE)' 'Created-By: Packages' 2>/dev/null |
-			awk -F'|' '$2 == "main" && $1 !~ /security/ && $3 ~ /^(bookworm|trixie|stable|oldstable|forky|testing)$/ { print $1; exit }'
-	)
-	[ -n "$uri" ] || die "found no Debian main archive in this host's apt sources." \
-		"put one into /etc/apt/sources.list, then apt-get update."
-	printf '%s\n' "$uri"
+# Sets mirror and, if the host trusts another one, keyring.
+find_mirror() {
+	local found file
+	found=$(debian_archive)
+	if [ -z "$found" ]; then
+		# A fresh machine has no lists yet.
+		logged apt-update "reading the host's package lists" "check the host's apt sources and network." apt-get update
+		found=$(debian_archive)
+	fi
+	[ -n "$found" ] || die "found no Debian main archive in this host's apt sources." \
+		"put one into /etc/apt/sources.list, then run apt-get update."
+	mirror=${found%%|*}
+	case $mirror in
+	mirror+file:*)
+		# A list of mirrors in a file of this host: a root has no such file.
+		file=$(sed 's|^mirror+file:/*|/|; s|/$||' <<<"$mirror")
+		mirror=$(grep -m 1 -oE '^[a-z+]+:[^[:space:]]+' "$file") || die "$file names no mirror."
+		;;
+	esac
+	case ${found#*|} in
+	/*) [ ! -r "${found#*|}" ] || keyring=${found#*|} ;;
+	esac
 }
 
-# The host's proxy and certificate settings, as an apt.conf for a root.
-mirror_aptconf() {
-	apt-config dump | grep -iE '^Acquire::([a-z]+::)*(Proxy|CaInfo|Retries|Timeout|Verify-Peer|Verify-Host)[^ ]* ' || true
-	echo 'Acquire::Retries "3";'
+# strap ROOT PACKAGE...: makes ROOT with the packages.
+strap() {
+	local root=$1 suite conf sources=()
+	shift
+	conf=$(mktemp)
+	{
+		apt-config dump | grep -iE '^Acquire::([a-z]+::)*(Proxy|CaInfo|Verify-Peer|Verify-Host|Check-Valid-Until)[^ ]* ' || true
+		printf '%s\n' 'Acquire::Retries "3";' 'APT::Install-Recommends "false";'
+	} >"$conf"
+	for suite in trixie trixie-updates trixie-backports; do
+		sources+=("deb [signed-by=$keyring] $mirror $suite main")
+	done
+	# The keyring is copied for the apt inside, which is given the same sources.
+	mmdebstrap --variant=apt --mode=root --architectures=amd64 --skip=cleanup/apt/lists \
+		--aptopt="$conf" --dpkgopt=force-unsafe-io \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+		--customize-hook="[ -e \"\$1$keyring\" ] || install -D -m 644 '$keyring' \"\$1$keyring\"" \
+		--include="$(IFS=,; echo "$*")" trixie "$root" "${sources[@]}"
+	rm -f "$conf"
 }
