@@ -42,7 +42,7 @@ mkdir -p "$results"
 rm -f "$results/summary"
 rc=0
 # The guest's own closing line is left out here: one comes below, for all.
-"${runner[@]}" -- /ctrfw/tests/run.sh "$@" | grep -avxE '[0-9]+ passed, [0-9]+ failed' || rc=${PIPESTATUS[0]}
+"${runner[@]}" -- /ctrfw/tests/run.sh "$@" | grep --line-buffered -avxE '[0-9]+ passed, [0-9]+ failed' || rc=${PIPESTATUS[0]}
 tally "$rc" "$results/summary"
 
 say "logs and results: $results"
