@@ -31,7 +31,8 @@ impl Failure {
         match self {
             Self::Language(_) => EINVAL,
             Self::Line(_, obstacle) | Self::Commit(obstacle) => (*obstacle).into(),
-            Self::Killed => EINTR,
+            // Not EINTR, after which libraries write again.
+            Self::Killed => ECANCELED,
             Self::Cut(error) => *error,
         }
     }
