@@ -41,7 +41,8 @@ int ctrfw_skb_network_offset(const struct sk_buff *skb)
 
 /*
  * Makes the first bytes of the data linear, so that nobody else can change them
- * any more: pages may be mapped by the sender (PACKET_TX_RING).
+ * any more. Linux 7.3 copies pages that a sender has mapped (PACKET_TX_RING)
+ * before another namespace gets them; older kernels do not.
  */
 bool ctrfw_skb_pull(struct sk_buff *skb, unsigned int end)
 {

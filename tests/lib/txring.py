@@ -38,15 +38,11 @@ class TxRing:
 
     def send(self, frame: bytes) -> None:
         """Sends one frame, and waits until the kernel is done with its page."""
-        self.write(frame)
+        self._ring[_DATA : _DATA + len(frame)] = frame
         _HEADER.pack_into(self._ring, 0, TP_STATUS_SEND_REQUEST, len(frame))
         self._sock.send(b"")
         status = _STATUS.unpack_from(self._ring)[0]
         assert status != TP_STATUS_WRONG_FORMAT, "the ring's frame was refused"
-
-    def write(self, frame: bytes) -> None:
-        """Changes the page, which a packet that is on its way may still refer to."""
-        self._ring[_DATA : _DATA + len(frame)] = frame
 
     def close(self) -> None:
         """Lets go of ring and socket."""
