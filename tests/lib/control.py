@@ -116,11 +116,6 @@ class Status:
             last_error=lines[12].split(" ", 1)[1],
         )
 
-    def passed_since(self, before: Self) -> dict[str, int]:
-        """How many packets each hook has let pass since then."""
-        changes = {hook: self.hooks[hook] - before.hooks[hook] for hook in HOOKS}
-        return {hook: change.seen - change.dropped for hook, change in changes.items()}
-
     @property
     def seen(self) -> int:
         """Packets seen at all hooks together."""

@@ -4,7 +4,9 @@
 import json
 from typing import Self
 
+from lib.control import Status
 from lib.netns import HOST, Namespace
+from lib.poll import until
 
 # Right behind ctrfw, and before everything else that may drop, steal or reassemble.
 AFTER_CTRFW = -2147483647
@@ -38,7 +40,10 @@ def counters(table: str, netns: Namespace = HOST) -> dict[str, int]:
 
 
 class Witness:
-    """Counts every IP packet that gets past ctrfw, at each hook of some namespaces."""
+    """Counts every IP packet that gets past ctrfw, at each hook.
+
+    The namespaces must be all that there is traffic in: the status file knows but one sum.
+    """
 
     def __init__(self, *namespaces: Namespace) -> None:
         self._namespaces = namespaces
@@ -55,13 +60,30 @@ class Witness:
             """
         for netns in self._namespaces:
             load(script + "}\n", netns)
+        self._start = self._snapshot()
         return self
 
     def __exit__(self, *_: object) -> None:
         for netns in self._namespaces:
             flush(netns)
 
-    def passed(self) -> dict[str, int]:
-        """Packets by hook, in all the namespaces together."""
-        readings = [counters("witness", netns) for netns in self._namespaces]
-        return {hook: sum(reading[hook] for reading in readings) for hook in HOOKS}
+    def _snapshot(self) -> tuple[Status, dict[str, int]]:
+        """Both counts of one moment: no packet came between the two readings."""
+
+        def attempt() -> tuple[Status, dict[str, int]] | None:
+            before = Status.read()
+            readings = [counters("witness", netns) for netns in self._namespaces]
+            if Status.read().hooks != before.hooks:
+                return None
+            return before, {hook: sum(r[hook] for r in readings) for hook in HOOKS}
+
+        return until(attempt, "a moment without traffic")
+
+    def differences(self) -> dict[str, int]:
+        """By hook, how many packets more ctrfw says it let pass than nft has seen since."""
+        (before, start), (after, end) = self._start, self._snapshot()
+        found = {}
+        for hook in HOOKS:
+            change = after.hooks[hook] - before.hooks[hook]
+            found[hook] = change.seen - change.dropped - (end[hook] - start[hook])
+        return {hook: count for hook, count in found.items() if count}

@@ -304,7 +304,7 @@ class Published:
         version: int,
         target: str,
         port: int,
-        timeout: float = 30,
+        timeout: float = PATIENCE,
     ) -> socket.socket:
         """Opens a TCP connection from a namespace to one of the names in the drawing."""
         family = socket.AF_INET if version == 4 else socket.AF_INET6

@@ -5,6 +5,12 @@
 
 Afterwards: the module works, counts its namespaces right, and nothing holds a namespace or a
 device that should be gone.
+
+Empty nft chains keep netfilter's static keys on all the while: QEMU without KVM, running several
+CPUs, at times executes the breakpoint by which the kernel patches its own code after it has been
+taken away again ("Oops: int3" in ip_local_deliver; adding and deleting an nft table under traffic
+does it without ctrfw). For the same reason the trace, whose own key that would be, is turned on
+and off under traffic everywhere but there.
 """
 
 import contextlib
@@ -14,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lib import control, module
+from lib import control, module, nft
 from lib.background import Stop, running
 from lib.control import SENTINEL_PORT, SENTINEL_RULE, Status
 from lib.netns import HOST, Namespace, up
@@ -30,8 +36,14 @@ SENTINEL = bytes([0, 1, 0, SENTINEL_PORT, 0, 8, 0, 0])
 @pytest.fixture(scope="module")
 def net() -> Iterator[Routed]:
     """One network for all."""
+    chains = (
+        f"chain {name} {{ type filter hook {hook} priority 0; }}\n"
+        for name, hook in nft.HOOKS.items()
+    )
     with Routed() as network:
+        nft.load(f"table inet keys {{\n{''.join(chains)}}}\n")
         yield network
+        nft.flush()
 
 
 def traffic(net: Routed) -> Callable[[Stop], int]:
@@ -145,7 +157,9 @@ def test_rules_and_rmmod(net: Routed) -> None:
             with contextlib.suppress(OSError):
                 control.load_rules(*lines)
                 control.RULES.read_text()
-                control.trace("proto udp dport 7")
+                if not module.TCG:
+                    control.trace("proto udp dport 7")
+                    control.trace()
                 count += 1
         return count
 

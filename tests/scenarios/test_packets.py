@@ -23,7 +23,7 @@ from lib.background import Stop, running
 from lib.control import SENTINEL_RULE, Status
 from lib.netns import HOST
 from lib.packets import ether, ipv4, ipv6
-from lib.poll import until
+from lib.poll import PATIENCE, until
 from lib.topology import Routed
 from lib.trace import TraceLine, Tracer
 from lib.txring import TxRing
@@ -364,7 +364,7 @@ def test_refused_first_fragment_stops_the_datagram(net: Routed) -> None:
             SENTINEL_RULE, "allow proto udp dport 7", "default deny netns host"
         )
         send(3)
-        sink.settimeout(30)
+        sink.settimeout(PATIENCE)
         assert len(sink.recv(4000)) == 2000
 
 
@@ -411,7 +411,7 @@ def test_large_segments(net: Routed, tracer: Tracer, version: int) -> None:
     listener = net.client.make_socket(family, socket.SOCK_STREAM)
     listener.bind((target, 5001))
     listener.listen()
-    listener.settimeout(30)
+    listener.settimeout(PATIENCE)
 
     def receive(_: Stop) -> int:
         sock, _ = listener.accept()
@@ -425,7 +425,7 @@ def test_large_segments(net: Routed, tracer: Tracer, version: int) -> None:
         HOST.make_socket(family, socket.SOCK_STREAM) as sock,
     ):
         listener.close()
-        sock.settimeout(30)
+        sock.settimeout(PATIENCE)
         sock.bind((source, 0))
         sock.connect((target, 5001))
         sock.sendall(bytes(size))
@@ -434,7 +434,8 @@ def test_large_segments(net: Routed, tracer: Tracer, version: int) -> None:
     HOST.sysctl("ipv4/tcp_timestamps", 1)
     lines = tracer.lines()
     data = sum(line.len - header for line in lines if "SYN" not in (line.flags or ""))
-    assert data == size
+    # On a busy machine TCP may have sent something twice.
+    assert size <= data < 2 * size
     assert max(line.len for line in lines) > 1500, "no segment was larger than a frame"
     counter = control.counters()[1]
     assert (counter.packets, counter.bytes) == (

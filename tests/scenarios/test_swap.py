@@ -74,34 +74,28 @@ def net() -> Iterator[Routed]:
         nft.flush()
 
 
-def sender(net: Routed) -> Callable[[Stop], dict[str, int]]:
+def sender() -> Callable[[Stop], dict[str, int]]:
     """Sends X and Y from the host, and counts the verdicts that were wrong."""
+    address = "10.1.0.2"
 
     def work(stop: Stop) -> dict[str, int]:
-        address = "10.1.0.2"
         judged = passed = stopped = 0
         with HOST.udp("0.0.0.0") as x, HOST.udp("0.0.0.0") as y:
             x.connect((address, X))
             y.connect((address, Y))
-            for sock in (x, y):
-                sock.setsockopt(1, 11, 1)  # SO_NO_CHECK: less work for each packet
             while not stop:
                 for _ in range(100):
-                    judged += 2
                     try:
                         x.send(b"x")
                         passed += 1
                     except PermissionError:
                         pass
-                    except ConnectionRefusedError:
-                        passed += 1
                     try:
                         y.send(b"y")
                     except PermissionError:
                         stopped += 1
-                    except ConnectionRefusedError:
-                        # The answer to an earlier Y; this one was not sent.
-                        judged -= 1
+                judged += 200
+                stop.progress = judged
         return {"judged": judged, "x passed": passed, "y stopped": stopped}
 
     return work
@@ -131,6 +125,7 @@ def injector(net: Routed) -> Callable[[Stop], dict[str, int]]:
                     wire.send(frames[0])
                     wire.send(frames[1])
                 sent += 100
+                stop.progress = sent
         return {"x": sent, "y": sent}
 
     return work
@@ -144,7 +139,7 @@ def reader(stop: Stop) -> dict[str, int]:
         assert text in CANONICAL, text
         reads += 1
         # The others need the CPU more.
-        time.sleep(0.002)
+        time.sleep(0.01)
     return {"reads": reads}
 
 
@@ -167,7 +162,10 @@ def test_ten_thousand_swaps(net: Routed, tell: Callable[[str], None]) -> None:
     write_table(tables[0])
     before, dropped = Status.read(), backlog_drops()
     with (
-        running(sender(net)) as sending,
+        # Their buffers fill, and then they are silent: no ICMP error comes back.
+        net.client.udp("10.1.0.2", X),
+        net.client.udp("10.1.0.2", Y),
+        running(sender()) as sending,
         running(injector(net)) as injecting,
         running(reader) as reading,
     ):
@@ -175,6 +173,14 @@ def test_ten_thousand_swaps(net: Routed, tell: Callable[[str], None]) -> None:
         start = time.monotonic()
         for number in range(1, SWAPS + 1):
             write_table(tables[number % len(tables)])
+            if number % 100 == 0:
+                # At least as many packets as swaps, all the way, however slow they are.
+                until(
+                    lambda n=number: all(
+                        c.stop_flag.progress >= n for c in (sending, injecting)
+                    ),
+                    "traffic keeps up",
+                )
         seconds = time.monotonic() - start
         sent, injected, reads = sending.finish(), injecting.finish(), reading.finish()
     after, dropped = Status.read(), backlog_drops() - dropped
@@ -189,9 +195,7 @@ def test_ten_thousand_swaps(net: Routed, tell: Callable[[str], None]) -> None:
     assert sent["y stopped"] == 0
     assert passed["x"] == 0
     assert injected["y"] - dropped <= passed["y"] <= injected["y"]
-    # It was not won by nobody being there.
-    assert judged > 2 * SWAPS
-    assert passed["y"] > SWAPS // 2
+    assert judged >= 3 * SWAPS
     assert reads["reads"] > 10
 
 

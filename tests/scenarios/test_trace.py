@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lib import control
+from lib import control, module
 from lib.control import SENTINEL_RULE, Status
 from lib.netns import HOST, Namespace, created
 from lib.packets import ICMP, IP, TCP, ipv4, ipv6
@@ -327,6 +327,21 @@ def test_burst(tracer: Tracer) -> None:
         assert len(lines_of(texts)) == 300
         assert left_out_of(texts) == 0
         assert Status.read().left_out == 0
+
+
+def test_default_limit(tracer: Tracer) -> None:
+    """Without parameters: 400 lines at once, which the log has room for, then 100 a second."""
+    module.unload()
+    module.load()
+    with created("one") as (one,):
+        control.trace(f"proto udp dport 4000 hook local_out netns {one.inode}")
+        start = time.monotonic()
+        send_many(one, 1000)
+        seconds = time.monotonic() - start
+    status = Status.read()
+    assert status.printed + status.left_out == 1000
+    assert len(tracer.lines()) == status.printed
+    assert 400 <= status.printed <= 400 + 100 * seconds + 1
 
 
 def test_level_and_prefix(net: Routed) -> None:

@@ -196,6 +196,22 @@ def test_the_shell_hears_of_it() -> None:
 
 
 @pytest.mark.usefixtures("old_in_force")
+@pytest.mark.parametrize(
+    "end",
+    [b"deny from 10.0.0.300", b"nonsense", b"deny proto udp dport 65536", b"deny 1"],
+)
+def test_hopeless_end_fails_at_once(end: bytes) -> None:
+    """A last word that nothing could mend need not wait for its newline."""
+    fd = os.open(RULES, os.O_WRONLY | os.O_TRUNC)
+    assert os.write(fd, b"deny\n") == 5
+    with pytest.raises(OSError) as caught:
+        os.write(fd, end)
+    assert caught.value.errno == errno.EINVAL
+    assert Status.read().last_error.startswith("rules line 2 column ")
+    os.close(fd)
+
+
+@pytest.mark.usefixtures("old_in_force")
 def test_bad_end_is_found_at_close() -> None:
     """A last line without a newline may still have gone on: only close(2) can tell."""
     expected = 'rules line 2 column 12: got "tc", expected a protocol'
