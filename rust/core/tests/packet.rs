@@ -368,6 +368,19 @@ fn known_packets() {
 }
 
 #[test]
+fn bytes_are_a_source() {
+    let bytes = [1, 2, 3, 4].as_slice();
+    assert_eq!(Source::len(bytes), 4);
+    assert!(!Source::is_empty(bytes) && Source::is_empty([].as_slice()));
+    assert_eq!(bytes.read(0), Some([1, 2, 3, 4]));
+    assert_eq!(bytes.read(2), Some([3, 4]));
+    assert_eq!(bytes.read::<0>(4), Some([]));
+    assert_eq!(bytes.read::<2>(3), None);
+    assert_eq!(bytes.read::<1>(4), None);
+    assert_eq!(bytes.read::<1>(u32::MAX), None);
+}
+
+#[test]
 fn the_version_must_be_the_hook_s() {
     let (v4, v6) = (Plan::v4(TCP).bytes(), Plan::v6(&[], TCP).bytes());
     for (family, bytes) in [(Family::Ipv6, &v4), (Family::Ipv4, &v6)] {

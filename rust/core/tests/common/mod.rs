@@ -183,15 +183,16 @@ fn if_pattern() -> impl Strategy<Value = IfPattern> {
     let legal: Vec<u8> = (b'!'..=b'~')
         .filter(|byte| !b"/:*".contains(byte))
         .collect();
-    (vec(select(legal), 0..IFNAMSIZ), any::<bool>())
-        .prop_map(|(mut text, prefix)| {
-            if prefix {
-                text.push(b'*');
-            }
-            text
-        })
-        .prop_filter("no pattern", |text| text.first() != Some(&b'#'))
-        .prop_filter_map("no pattern", |text| IfPattern::parse(&text))
+    (vec(select(legal), 0..IFNAMSIZ), any::<bool>()).prop_map(|(mut text, prefix)| {
+        if let Some(first @ b'#') = text.first_mut() {
+            *first = b'-';
+        }
+        if prefix {
+            text.push(b'*');
+        }
+        // No name, `.` and `..` are left.
+        IfPattern::parse(&text).unwrap_or_else(|| IfPattern::parse(b"x").unwrap())
+    })
 }
 
 fn hook_set() -> impl Strategy<Value = HookSet> {
@@ -289,6 +290,11 @@ pub fn spaced(text: String) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
+/// Any byte that a line may hold.
+pub fn byte() -> impl Strategy<Value = u8> {
+    any::<u8>().prop_map(|byte| if byte == b'\n' { 0 } else { byte })
+}
+
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
     const WORDS: [&str; 48] = [
@@ -344,7 +350,7 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
     let word = prop_oneof![
         12 => select(WORDS.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
         1 => "[ -~]{1,6}".prop_map(String::into_bytes),
-        1 => vec(any::<u8>().prop_filter("newline", |byte| *byte != b'\n'), 1..4),
+        1 => vec(byte(), 1..4),
     ];
     vec((word, blanks(), 0..8u8), 0..8)
         .prop_map(|words| {
