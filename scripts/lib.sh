@@ -82,7 +82,8 @@ key() {
 
 # cached NOUN KEY MAKER [ARGS...]: prints $CACHE/NOUN-KEY. If it is not there,
 # runs "MAKER TEMPDIR ARGS..." and renames the result, so that an interrupted
-# run leaves nothing that looks finished. Older entries of the noun go.
+# run leaves nothing that looks finished. Entries of the noun that nobody has
+# used for a day go.
 cached() {
 	local noun=$1 _dir=$CACHE/$1-$2 _maker=$3 _tmp old lock
 	shift 3
@@ -98,12 +99,13 @@ cached() {
 			mkdir "$_tmp"
 			"$_maker" "$_tmp" "$@" >&2
 			mv -T "$_tmp" "$_dir"
-			for old in "$CACHE/$noun"-????????????????; do
-				[ "$old" = "$_dir" ] || drop_tree "$old"
-			done
+			# Another checkout, or yesterday's branch, may still use the older.
+			find "$CACHE" -maxdepth 1 -name "$noun-????????????????" ! -path "$_dir" -mtime +0 -print0 |
+				while IFS= read -r -d '' old; do drop_tree "$old"; done
 		fi
 		exec {lock}>&-
 	fi
+	touch -c "$_dir" 2>/dev/null || true
 	printf '%s\n' "$_dir"
 }
 
