@@ -10,9 +10,6 @@ from typing import Self
 KERNEL_FACILITY = 0
 LEVEL_ERROR = 3
 
-# In debugging kernels: lists memory that nobody points to any more.
-KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
-
 # What no kernel says while all is well.
 REPORT = re.compile(
     r"""
@@ -21,9 +18,9 @@ REPORT = re.compile(
     | rcu.*\bstall | rcu:\ INFO | hung\ task | blocked\ for\ more\ than | soft\ lockup | hard\ LOCKUP
     | circular\ locking | suspicious\ RCU | inconsistent\ lock | lock\ held\ when\ returning
     | sleeping\ function\ called | scheduling\ while\ atomic | possible\ recursive\ locking
-    | refcount_t | ref_tracker | kmemleak:.*suspected | unregister_netdevice:\ waiting
+    | refcount_t | ref_tracker | unregister_netdevice:\ waiting
     | list_(add|del)\ corruption | stack\ guard | page\ allocation\ failure | Bad\ page
-    | rust_kernel:\ panicked | Kernel\ panic | segfault\ at | memory\ leak
+    | rust_kernel:\ panicked | Kernel\ panic | segfault\ at
     """,
     re.VERBOSE,
 )
