@@ -175,6 +175,9 @@ PACKETS: dict[str, tuple[bytes, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+OTHER = v4(253, b"\xff" * 100)
+
+
 @pytest.fixture(scope="module")
 def net() -> Iterator[Routed]:
     """One network for all."""
@@ -216,6 +219,9 @@ def test_packet(net: Routed, ring: TxRing, tracer: Tracer, name: str) -> None:
     before = Status.read().hooks["pre_routing"]
     net.inject(packet)
     linear = next_line(tracer)
+    # Memory that is used again must not happen to hold what should be read from the pages.
+    net.inject(OTHER)
+    assert next_line(tracer).proto == "253"
     ring.send(frame(packet))
     fragmented = next_line(tracer)
     change = Status.read().hooks["pre_routing"] - before

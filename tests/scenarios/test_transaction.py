@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import control
+from lib import control, module
 from lib.background import Background, Stop, running
 from lib.control import RULES, SENTINEL_RULE, Status
 from lib.kmsg import Kmsg
@@ -300,6 +300,16 @@ def test_a_writer_that_exits_commits(generation: int) -> None:
     os.waitpid(pid, 0)
     assert control.rules() == NEW
     assert Status.read().generation == generation + 1
+
+
+def test_rmmod_drops_what_is_being_written() -> None:
+    """A transaction that is open when the module goes is not even looked at any more."""
+    fd = os.open(RULES, os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, b"deny\ndeny proto tc")
+    with Kmsg() as log:
+        module.unload()
+        os.close(fd)
+        assert [t for t in log.texts() if t.startswith("ctrfw")] == ["ctrfw: unloaded"]
 
 
 def test_two_writers_replacing(generation: int) -> None:
