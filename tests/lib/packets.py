@@ -3,6 +3,7 @@
 
 import itertools
 import logging
+import socket
 import struct
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
@@ -19,6 +20,7 @@ __all__ = [
     "UDP",
     "IPv6",
     "checksum",
+    "datagram",
     "ether",
     "ipv4",
     "ipv6",
@@ -46,8 +48,6 @@ def ether(destination: str, source: str, packet: bytes) -> bytes:
 
 
 def _address(text: str) -> bytes:
-    import socket
-
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
@@ -105,6 +105,14 @@ def ipv6(
         + _address(source)
         + _address(destination)
         + payload
+    )
+
+
+def datagram(source: str, destination: str, dport: int, payload: bytes = b"") -> bytes:
+    """A UDP packet that a socket takes: over IPv6 that needs the right checksum."""
+    layer = IPv6 if ":" in source else IP
+    return bytes(
+        layer(src=source, dst=destination) / UDP(sport=40000, dport=dport) / payload
     )
 
 

@@ -222,6 +222,9 @@ ADDRESSES = {
 }
 
 
+MACS = {"web": "02:00:00:00:17:02", "client": "02:00:00:00:17:04"}
+
+
 class Published:
     """A container host: a bridge with two containers, one port published, one outside machine.
 
@@ -256,9 +259,9 @@ class Published:
             "addr add 172.17.0.1/24 dev br0",
             "addr add fd00:17::1/64 dev br0 nodad",
             "link set br0 up",
-            f"link add veth-web type veth peer name eth0 netns {self.web.path}",
+            f"link add veth-web type veth peer {self._peer(self.web)}",
             "link set veth-web master br0 up",
-            f"link add veth-cli type veth peer name eth0 netns {self.client.path}",
+            f"link add veth-cli type veth peer {self._peer(self.client)}",
             "link set veth-cli master br0 up",
         )
         self._end(
@@ -274,6 +277,10 @@ class Published:
         if published:
             nft.load(PUBLISH)
         self._listeners = [self._listen(version) for version in (4, 6)]
+
+    @staticmethod
+    def _peer(netns: Namespace) -> str:
+        return f"name eth0 address {MACS[netns.name]} netns {netns.path}"
 
     @property
     def namespaces(self) -> Iterable[Namespace]:
