@@ -29,10 +29,11 @@ mkdir -p "$results"
 
 vmlinuz=$(realpath "$kernel/vmlinuz")
 accel=$("$TOP/qemu/accel.sh" "$vmlinuz")
-options=(--run "$vmlinuz" --root "$guest/root" --user root --cpus 2 --memory 1G --verbose
+options=(--run "$vmlinuz" --root "$guest/root" --user root --memory 1G --verbose
 	--rodir="/ctrfw=$TOP" --rwdir="/results=$results")
 options+=(--force-9p --disable-microvm)
-[ "$accel" = kvm ] || options+=(--disable-kvm)
+# One emulated CPU: several would have a thread each, which run.sh tells of.
+if [ "$accel" = kvm ]; then options+=(--cpus 2); else options+=(--cpus 1 --disable-kvm); fi
 
 # virtme-ng calls its own parts by name.
 export PATH=$tools/bin:$PATH

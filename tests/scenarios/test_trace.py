@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib import control, module
+from lib.background import Stop, running
 from lib.control import SENTINEL_RULE, Status
 from lib.kmsg import Kmsg
 from lib.netns import Namespace, created
@@ -277,6 +278,29 @@ def send_many(netns: Namespace, count: int) -> None:
     with netns.udp("127.0.0.1") as sock:
         for _ in range(count):
             sock.sendto(b"x", ("127.0.0.1", 4000))
+
+
+def test_switched_under_traffic() -> None:
+    """Turning the trace on and off patches the hooks' code while another CPU runs through it."""
+    with created("one") as (one,):
+
+        def send(stop: Stop) -> int:
+            while not stop:
+                send_many(one, 10)
+                stop.progress += 10
+            return stop.progress
+
+        before = Status.read()
+        with running(send) as child:
+            for _ in range(200):
+                seen = child.stop_flag.progress
+                control.trace("proto esp")
+                control.trace()
+                until(lambda s=seen: child.stop_flag.progress > s, "packets go on")
+            sent = child.finish()
+        after = Status.read()
+        assert after.hooks["local_out"].seen - before.hooks["local_out"].seen >= sent
+        assert (after.printed, after.left_out) == (before.printed, before.left_out)
 
 
 @pytest.mark.parameters(trace_rate=5, trace_burst=20)
