@@ -30,6 +30,14 @@ module! {
             default: 100_000,
             description: "Most rules and defaults that the table may have",
         },
+        max_values: u32 {
+            default: 1_000_000,
+            description: "Most addresses, ports and other values in the table's rules and sets",
+        },
+        max_sets: u32 {
+            default: 1_000,
+            description: "Most named sets in the table",
+        },
         trace_rate: u32 {
             default: 100,
             description: "Most trace lines a second in the long run",
@@ -56,6 +64,8 @@ impl kernel::Module for Ctrfw {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let limits = firewall::Limits {
             rules: module_parameters::max_rules.value() as usize,
+            values: module_parameters::max_values.value() as usize,
+            sets: module_parameters::max_sets.value() as usize,
             trace_rate: module_parameters::trace_rate.value(),
             trace_burst: module_parameters::trace_burst.value(),
         };

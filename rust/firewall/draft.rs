@@ -3,118 +3,106 @@
 //! A table that somebody is writing.
 
 use ctrfw_core::loader::{Refusal, Sink};
-use ctrfw_core::parser::Statement;
-use ctrfw_core::rule::{DefaultVerb, Rule};
-use kernel::prelude::*;
+use ctrfw_core::parser::{self, Statement};
+use ctrfw_core::policy::Policy;
 use kernel::sync::Arc;
 
+use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::table::Table;
+use super::Limits;
 
 /// Most defaults at a time: they are looked through for each packet that no rule matches.
 const MAX_DEFAULTS: usize = 256;
 
-/// Statements that are to take the place of the table, or to be added to it.
+/// A policy that is to take the place of the table, or to be added to it.
 pub(crate) struct Draft {
-    pub(super) rules: KVVec<Rule>,
-    pub(super) defaults: KVVec<DefaultVerb>,
+    policy: Policy<KernelMemory>,
     /// How many of the defaults are for a scope that `base` has no default for.
     new_scopes: usize,
-    /// Whether they are added.
+    /// Whether it is added.
     pub(super) append: bool,
-    /// What they would be added to, as it was when the file was opened.
+    /// What it would be added to, as it was when the file was opened.
     base: Option<Arc<Table>>,
-    /// Most statements that the table may have.
-    max: usize,
+    limits: Limits,
 }
 
 impl Draft {
-    /// A draft of a new table of at most `max` statements.
-    pub(crate) fn replacing(max: usize) -> Self {
+    /// A draft of a new table within `limits`.
+    pub(crate) fn replacing(limits: Limits) -> Self {
         Self {
-            rules: KVVec::new(),
-            defaults: KVVec::new(),
+            policy: Policy::default(),
             new_scopes: 0,
             append: false,
             base: None,
-            max,
+            limits,
         }
     }
 
-    /// A draft of what is to be added to `base`, at most `max` statements with what is there.
-    pub(crate) fn appending(max: usize, base: Option<Arc<Table>>) -> Self {
+    /// A draft of what is to be added to `base`, within `limits` with what is there.
+    pub(crate) fn appending(limits: Limits, base: Option<Arc<Table>>) -> Self {
         Self {
             append: true,
             base,
-            ..Self::replacing(max)
+            ..Self::replacing(limits)
         }
     }
 
-    /// Puts the statements of `old` in front; the draft's defaults take the place of those for the
-    /// same scope. Process context.
-    pub(super) fn put_behind(self, old: &Table) -> Result<Self, Obstacle> {
-        let mut whole = Self::replacing(self.max);
-        whole.rules.extend_from_slice(&old.rules, GFP_KERNEL)?;
-        whole.rules.extend_from_slice(&self.rules, GFP_KERNEL)?;
-        whole
-            .defaults
-            .extend_from_slice(&old.defaults, GFP_KERNEL)?;
-        for default in &self.defaults {
-            let same_scope = |other: &&mut DefaultVerb| other.scope == default.scope;
-            match whole.defaults.iter_mut().find(same_scope) {
-                Some(other) => *other = *default,
-                None => whole.defaults.push(*default, GFP_KERNEL)?,
+    /// The policy that comes of it when it is put behind `old`, if there is one. Process context.
+    pub(super) fn finish(self, old: Option<&Table>) -> Result<Policy<KernelMemory>, Obstacle> {
+        let mut whole = Policy::default();
+        match old {
+            Some(old) => {
+                whole.append(&old.policy)?;
+                whole.append(&self.policy)?;
             }
+            None => whole = self.policy,
         }
-        whole.check()?;
+        check(&whole, None, whole.defaults().len(), self.limits)?;
         Ok(whole)
-    }
-
-    /// Whether the draft, with what it is added to, keeps the limits.
-    fn check(&self) -> Result<(), Obstacle> {
-        let (rules, defaults) = match &self.base {
-            Some(base) => (
-                self.rules.len().saturating_add(base.rules.len()),
-                self.new_scopes.saturating_add(base.defaults.len()),
-            ),
-            None => (self.rules.len(), self.defaults.len()),
-        };
-        if defaults > MAX_DEFAULTS {
-            return Err(Obstacle::TooMany(MAX_DEFAULTS, "defaults"));
-        }
-        if rules.saturating_add(defaults) > self.max {
-            return Err(Obstacle::TooMany(self.max, "rules and defaults"));
-        }
-        Ok(())
     }
 }
 
-impl Sink<Statement> for Draft {
+/// Whether `policy` with what is in `base`, and with so many `defaults` in all, keeps the limits.
+fn check(
+    policy: &Policy<KernelMemory>,
+    base: Option<&Table>,
+    defaults: usize,
+    limits: Limits,
+) -> Result<(), Obstacle> {
+    let with_base = |count: fn(&Policy<KernelMemory>) -> usize| {
+        count(policy).saturating_add(base.map_or(0, |base| count(&base.policy)))
+    };
+    if defaults > MAX_DEFAULTS {
+        return Err(Obstacle::TooMany(MAX_DEFAULTS, "defaults"));
+    }
+    if with_base(|policy| policy.rules().len()).saturating_add(defaults) > limits.rules {
+        return Err(Obstacle::TooMany(limits.rules, "rules and defaults"));
+    }
+    if with_base(|policy| policy.matches().len()) > limits.values {
+        return Err(Obstacle::TooMany(limits.values, "values"));
+    }
+    if with_base(|policy| policy.matches().sets().len()) > limits.sets {
+        return Err(Obstacle::TooMany(limits.sets, "sets"));
+    }
+    Ok(())
+}
+
+impl Sink<parser::Table> for Draft {
     type Error = Obstacle;
 
-    fn accept(&mut self, statement: Statement) -> Result<(), Refusal<Obstacle>> {
-        let pushed = match statement {
-            Statement::Rule(rule) => self.rules.push(rule, GFP_KERNEL),
-            Statement::Default(default) => {
-                if self
-                    .defaults
-                    .iter()
-                    .any(|other| other.scope == default.scope)
-                {
-                    return Err(Refusal::Expected("one default for each scope"));
-                }
-                let same_scope = |old: &DefaultVerb| old.scope == default.scope;
-                if !self
-                    .base
-                    .as_ref()
-                    .is_some_and(|base| base.defaults.iter().any(same_scope))
-                {
-                    self.new_scopes = self.new_scopes.saturating_add(1);
-                }
-                self.defaults.push(default, GFP_KERNEL)
+    fn accept(&mut self, statement: Statement<'_>) -> Result<(), Refusal<Obstacle>> {
+        let base = self.base.as_deref();
+        if let Statement::Default(default) = &statement {
+            if !base.is_some_and(|base| base.policy.default_for(default).is_some()) {
+                self.new_scopes = self.new_scopes.saturating_add(1);
             }
-        };
-        pushed.map_err(|error| Refusal::Sink(error.into()))?;
-        self.check().map_err(Refusal::Sink)
+        }
+        self.policy
+            .add(statement, base.map(|base| &base.policy))
+            .map_err(|refusal| refusal.map(Obstacle::from))?;
+        let before = base.map_or(0, |base| base.policy.defaults().len());
+        let defaults = before.saturating_add(self.new_scopes);
+        check(&self.policy, base, defaults, self.limits).map_err(Refusal::Sink)
     }
 }

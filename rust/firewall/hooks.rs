@@ -4,7 +4,9 @@
 
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
-use ctrfw_core::packet::{Family, Headers, Packet};
+use ctrfw_core::family::Family;
+use ctrfw_core::matcher::Needs;
+use ctrfw_core::packet::{Headers, Packet};
 use ctrfw_core::rule::Verb;
 use kernel::sync::atomic::Relaxed;
 
@@ -77,18 +79,26 @@ impl Firewall {
     fn judge(&self, table: Option<&Table>, skb: &SkBuff, state: &HookState<'_>) -> Verdict {
         let headers = Headers::parse(state.family(), &skb.network());
         let tracing = trace::enabled();
-        let (mut input, mut output) = (IfName::default(), IfName::default());
-        if tracing || table.is_some_and(Table::names_interfaces) {
-            input = name_of(state.input());
-            output = name_of(state.output());
-        }
-        let packet = Packet {
+        let needs = table.map_or_else(Needs::default, Table::needs);
+        let mut packet = Packet {
             hook: state.hook(),
             netns: state.net().id(),
-            input,
-            output,
+            input: IfName::default(),
+            output: IfName::default(),
+            phys_input: IfName::default(),
+            phys_output: IfName::default(),
+            mark: skb.mark(),
+            family: state.family(),
             headers,
         };
+        if tracing || needs.interfaces {
+            packet.input = name_of(state.input());
+            packet.output = name_of(state.output());
+        }
+        if tracing || needs.ports {
+            packet.phys_input = name_of(skb.phys_input(state.net()));
+            packet.phys_output = name_of(skb.phys_output());
+        }
         let decision = Table::decide(table, &packet);
         if packet.headers.unparsed.is_some() {
             self.stats.unparsed(packet.hook, packet.headers.len);

@@ -35,8 +35,8 @@ impl Ledger {
     /// Room for all that `table` has counted. Process context.
     pub(crate) fn with_room_for(table: &Table) -> Result<Self> {
         Ok(Self {
-            rules: KVVec::with_capacity(table.rules.len(), GFP_KERNEL)?,
-            defaults: KVVec::with_capacity(table.defaults.len(), GFP_KERNEL)?,
+            rules: KVVec::with_capacity(table.policy.rules().len(), GFP_KERNEL)?,
+            defaults: KVVec::with_capacity(table.policy.defaults().len(), GFP_KERNEL)?,
             nobody: Count::default(),
         })
     }
@@ -44,11 +44,11 @@ impl Ledger {
     /// Takes down what the statements of `new` counted in `old`, and what `older` knew of them. The
     /// room is there.
     pub(crate) fn take_over(&mut self, older: &Ledger, old: &Table, new: &Table) {
-        for index in 0..old.rules.len() {
+        for index in 0..old.policy.rules().len() {
             let total = older.total(old, Decider::Rule(index));
             drop(self.rules.push_within_capacity(total));
         }
-        for (index, (was, is)) in old.defaults.iter().zip(&new.defaults).enumerate() {
+        for (index, (was, is)) in old.policy.defaults().iter().zip(new.policy.defaults()).enumerate() {
             // A default that says something else now begins anew.
             let total = if was == is {
                 older.total(old, Decider::Default(index))

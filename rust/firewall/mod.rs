@@ -18,6 +18,7 @@ mod draft;
 pub(crate) mod files;
 pub(crate) mod hooks;
 mod ledger;
+mod memory;
 mod obstacle;
 mod report;
 mod stats;
@@ -31,6 +32,10 @@ pub(crate) use ctrfw_core::VERSION;
 pub(crate) struct Limits {
     /// Most rules and defaults in the table
     pub(crate) rules: usize,
+    /// Most values of match words in it, members of sets included
+    pub(crate) values: usize,
+    /// Most named sets in it
+    pub(crate) sets: usize,
     /// Most trace lines a second
     pub(crate) trace_rate: u32,
     /// Most trace lines at once

@@ -2,56 +2,50 @@
 
 //! The table in force, and how a new one takes its place.
 
+use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::Packet;
-use ctrfw_core::rule::{decide, Decider, Decision, DefaultVerb, Rule, Verb};
+use ctrfw_core::policy::Policy;
+use ctrfw_core::rule::{Decider, Decision, Verb};
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 
 use super::draft::Draft;
 use super::ledger::Ledger;
+use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::counters::{Count, Counters};
 
-/// The rules in order and the defaults; never changed once it is in force.
+/// The policy and what its statements have counted; never changed once it is in force.
 pub(crate) struct Table {
-    /// The rules
-    pub(crate) rules: KVVec<Rule>,
-    /// The defaults
-    pub(crate) defaults: KVVec<DefaultVerb>,
+    /// The policy
+    pub(crate) policy: Policy<KernelMemory>,
     /// One for each rule, one for each default, and one for the packets that no statement decided.
     counters: Counters,
-    /// Whether any rule asks for an interface.
-    names_interfaces: bool,
 }
 
 impl Table {
-    fn new(draft: Draft) -> Result<Self> {
-        let Draft {
-            rules, defaults, ..
-        } = draft;
-        let names_interfaces = rules
-            .iter()
-            .any(|rule| rule.matches.input.is_some() || rule.matches.output.is_some());
-        let statements = rules.len().saturating_add(defaults.len());
+    fn new(policy: Policy<KernelMemory>) -> Result<Self> {
+        let statements = policy
+            .rules()
+            .len()
+            .saturating_add(policy.defaults().len());
         Ok(Self {
-            rules,
-            defaults,
+            policy,
             counters: Counters::new(statements.saturating_add(1))?,
-            names_interfaces,
         })
     }
 
     /// Whether there is nothing to decide by.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.defaults.is_empty()
+        self.policy.is_empty()
     }
 
-    /// Whether any rule asks for an interface.
+    /// Which fields of a packet its rules ask for.
     #[inline]
-    pub(crate) fn names_interfaces(&self) -> bool {
-        self.names_interfaces
+    pub(crate) fn needs(&self) -> Needs {
+        self.policy.matches().needs()
     }
 
     /// Decides about a packet, and counts it. Any context.
@@ -62,7 +56,7 @@ impl Table {
                 decider: Decider::Nobody,
             };
         };
-        let decision = decide(&table.rules, &table.defaults, packet);
+        let decision = table.policy.decide(packet);
         table
             .counters
             .add(table.counter_index(decision.decider), packet.headers.len);
@@ -70,10 +64,11 @@ impl Table {
     }
 
     fn counter_index(&self, decider: Decider) -> usize {
+        let (rules, defaults) = (self.policy.rules().len(), self.policy.defaults().len());
         match decider {
             Decider::Rule(index) => index,
-            Decider::Default(index) => self.rules.len().wrapping_add(index),
-            Decider::Nobody => self.rules.len().wrapping_add(self.defaults.len()),
+            Decider::Default(index) => rules.wrapping_add(index),
+            Decider::Nobody => rules.wrapping_add(defaults),
         }
     }
 
@@ -84,13 +79,8 @@ impl Table {
 
     /// How many bytes of memory the table takes.
     pub(crate) fn memory(&self) -> usize {
-        let rules = self.rules.capacity().saturating_mul(size_of::<Rule>());
-        let defaults = self
-            .defaults
-            .capacity()
-            .saturating_mul(size_of::<DefaultVerb>());
-        rules
-            .saturating_add(defaults)
+        self.policy
+            .memory()
             .saturating_add(self.counters.memory())
     }
 }
@@ -99,7 +89,7 @@ impl Firewall {
     /// Puts the draft in force, in place of the table or behind it. Process context; sleeps.
     ///
     /// On an error the old table stays in force. Afterwards no packet is judged by the old one.
-    pub(crate) fn commit(&self, mut draft: Draft) -> Result<(), Obstacle> {
+    pub(crate) fn commit(&self, draft: Draft) -> Result<(), Obstacle> {
         let mut writers = self.writers.lock();
         let mut ledger = Ledger::default();
         let kept = if draft.append {
@@ -108,10 +98,9 @@ impl Firewall {
             None
         };
         if let Some(old) = &kept {
-            draft = draft.put_behind(old)?;
             ledger = Ledger::with_room_for(old)?;
         }
-        let table = Arc::new(Table::new(draft)?, GFP_KERNEL)?;
+        let table = Arc::new(Table::new(draft.finish(kept.as_deref())?)?, GFP_KERNEL)?;
         let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
 
         // From here on nothing can fail.

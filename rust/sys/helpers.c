@@ -34,6 +34,11 @@ struct net_device *ctrfw_skb_dev(const struct sk_buff *skb)
 	return skb->dev;
 }
 
+u32 ctrfw_skb_mark(const struct sk_buff *skb)
+{
+	return skb->mark;
+}
+
 int ctrfw_skb_network_offset(const struct sk_buff *skb)
 {
 	return skb_network_offset(skb);

@@ -29,6 +29,7 @@ void ctrfw_trace_key_set(bool on);
 const char *ctrfw_netdev_name(const struct net_device *dev);
 
 struct net_device *ctrfw_skb_dev(const struct sk_buff *skb);
+u32 ctrfw_skb_mark(const struct sk_buff *skb);
 int ctrfw_skb_network_offset(const struct sk_buff *skb);
 bool ctrfw_skb_pull(struct sk_buff *skb, unsigned int end);
 

@@ -8,7 +8,7 @@
 use core::marker::PhantomData;
 
 use ctrfw_core::hook::Hook;
-use ctrfw_core::packet::Family;
+use ctrfw_core::family::Family;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;

@@ -40,6 +40,13 @@ impl SkBuff {
         unsafe { (*self.as_ptr()).len }
     }
 
+    /// Its firewall mark.
+    #[inline]
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: The buffer lives.
+        unsafe { bindings::ctrfw_skb_mark(self.as_ptr()) }
+    }
+
     /// The packet from its network header on.
     #[inline]
     pub(crate) fn network(&self) -> NetworkData<'_> {

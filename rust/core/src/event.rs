@@ -6,7 +6,8 @@ use core::fmt;
 
 use crate::addr::KernelAddr;
 use crate::iface::IfName;
-use crate::packet::{Fragment, Packet, Transport};
+use crate::fragment::Fragment;
+use crate::packet::{Packet, Transport};
 use crate::proto::Protocol;
 use crate::rule::Decision;
 
@@ -19,10 +20,6 @@ pub struct TraceEvent<'a, Id> {
     pub packet: &'a Packet,
     /// The packet's own device.
     pub device: IfName,
-    /// The bridge port that it came in by, where br_netfilter knows it.
-    pub phys_input: IfName,
-    /// The bridge port that it will leave by, where br_netfilter knows it.
-    pub phys_output: IfName,
     /// What becomes of it.
     pub decision: Decision,
 }
@@ -34,7 +31,11 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
             netns,
             input,
             output,
+            phys_input,
+            phys_output,
             headers,
+            mark: _,
+            family: _,
         } = self.packet;
         write!(
             f,
@@ -43,11 +44,7 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
             hook.trace_name()
         )?;
         write!(f, "in={input} out={output} dev={}", self.device)?;
-        write!(
-            f,
-            " physin={} physout={}",
-            self.phys_input, self.phys_output
-        )?;
+        write!(f, " physin={phys_input} physout={phys_output}")?;
         match headers.addrs {
             Some((from, to)) => write!(f, " src={} dst={}", KernelAddr(from), KernelAddr(to))?,
             None => f.write_str(" src=- dst=-")?,

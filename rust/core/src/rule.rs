@@ -19,7 +19,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    fn doubt(self) -> Doubt {
+    /// How a rule that says so decides where a packet does not show what it asks for.
+    pub fn doubt(self) -> Doubt {
         match self {
             Self::Allow => Doubt::ALLOW,
             Self::Deny => Doubt::DENY,
@@ -37,26 +38,12 @@ impl fmt::Display for Verb {
 }
 
 /// A rule of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// What becomes of the packets that it matches.
     pub verb: Verb,
     /// Which those are.
     pub matches: Match,
-}
-
-impl Rule {
-    /// Whether the rule decides about `packet`.
-    #[inline]
-    pub fn decides(&self, packet: &Packet) -> bool {
-        self.matches.matches(packet, self.verb.doubt())
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.verb, self.matches)
-    }
 }
 
 /// Where a default holds.
@@ -70,13 +57,13 @@ pub struct Scope {
 
 impl Scope {
     /// How narrow the scope is: of two defaults that fit a packet the narrower one decides.
-    fn narrowness(self) -> u8 {
+    pub(crate) fn narrowness(self) -> u8 {
         let netns = match self.netns {
             NetnsMatch::Any => 0,
             NetnsMatch::Host | NetnsMatch::Container => 2,
             NetnsMatch::Inode(_) => 4,
         };
-        netns | u8::from(self.hooks != HookSet::ALL)
+        netns | u8::from(self.hooks != HookSet::all())
     }
 }
 
@@ -90,7 +77,7 @@ pub struct DefaultVerb {
 }
 
 impl DefaultVerb {
-    fn holds_for(&self, packet: &Packet) -> bool {
+    pub(crate) fn holds_for(&self, packet: &Packet) -> bool {
         self.scope.hooks.contains(packet.hook) && self.scope.netns.matches(packet.netns)
     }
 }
@@ -98,7 +85,7 @@ impl DefaultVerb {
 impl fmt::Display for DefaultVerb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "default {}", self.verb)?;
-        if self.scope.hooks != HookSet::ALL {
+        if self.scope.hooks != HookSet::all() {
             write!(f, " hook {}", self.scope.hooks)?;
         }
         if self.scope.netns != NetnsMatch::Any {
@@ -135,35 +122,4 @@ pub struct Decision {
     pub verb: Verb,
     /// Who says so
     pub decider: Decider,
-}
-
-/// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
-#[inline]
-pub fn decide(rules: &[Rule], defaults: &[DefaultVerb], packet: &Packet) -> Decision {
-    for (index, rule) in rules.iter().enumerate() {
-        if rule.decides(packet) {
-            return Decision {
-                verb: rule.verb,
-                decider: Decider::Rule(index),
-            };
-        }
-    }
-    let mut best: Option<(usize, &DefaultVerb)> = None;
-    for (index, default) in defaults.iter().enumerate() {
-        let narrower =
-            |(_, best): (usize, &DefaultVerb)| default.scope.narrowness() > best.scope.narrowness();
-        if default.holds_for(packet) && best.is_none_or(narrower) {
-            best = Some((index, default));
-        }
-    }
-    match best {
-        Some((index, default)) => Decision {
-            verb: default.verb,
-            decider: Decider::Default(index),
-        },
-        None => Decision {
-            verb: Verb::Allow,
-            decider: Decider::Nobody,
-        },
-    }
 }

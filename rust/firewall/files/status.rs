@@ -43,7 +43,7 @@ impl OpenFile for Status {
         let ledger = writers.ledger.clone();
         let table = firewall.table.load();
         drop(writers);
-        let rules = table.as_ref().map_or(0, |table| table.rules.len());
+        let rules = table.as_ref().map_or(0, |table| table.policy.rules().len());
         let memory = table.as_ref().map_or(0, |table| table.memory());
         let trace = firewall.tracer.stats();
 
