@@ -2,9 +2,9 @@
 
 //! What happens to a packet at a hook.
 
+use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
-use ctrfw_core::family::Family;
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::{Headers, Packet};
 use ctrfw_core::rule::Verb;

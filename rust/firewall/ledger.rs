@@ -48,7 +48,13 @@ impl Ledger {
             let total = older.total(old, Decider::Rule(index));
             drop(self.rules.push_within_capacity(total));
         }
-        for (index, (was, is)) in old.policy.defaults().iter().zip(new.policy.defaults()).enumerate() {
+        for (index, (was, is)) in old
+            .policy
+            .defaults()
+            .iter()
+            .zip(new.policy.defaults())
+            .enumerate()
+        {
             // A default that says something else now begins anew.
             let total = if was == is {
                 older.total(old, Decider::Default(index))

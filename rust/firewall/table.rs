@@ -26,10 +26,7 @@ pub(crate) struct Table {
 
 impl Table {
     fn new(policy: Policy<KernelMemory>) -> Result<Self> {
-        let statements = policy
-            .rules()
-            .len()
-            .saturating_add(policy.defaults().len());
+        let statements = policy.rules().len().saturating_add(policy.defaults().len());
         Ok(Self {
             policy,
             counters: Counters::new(statements.saturating_add(1))?,
@@ -79,9 +76,7 @@ impl Table {
 
     /// How many bytes of memory the table takes.
     pub(crate) fn memory(&self) -> usize {
-        self.policy
-            .memory()
-            .saturating_add(self.counters.memory())
+        self.policy.memory().saturating_add(self.counters.memory())
     }
 }
 

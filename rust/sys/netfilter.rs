@@ -7,8 +7,8 @@
 
 use core::marker::PhantomData;
 
-use ctrfw_core::hook::Hook;
 use ctrfw_core::family::Family;
+use ctrfw_core::hook::Hook;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;

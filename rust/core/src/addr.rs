@@ -170,8 +170,7 @@ impl From<Prefix> for AddrRange {
 }
 
 impl Value for AddrRange {
-    const EXPECTED: &'static str =
-        "an IPv4 or IPv6 address, ADDRESS/LENGTH, FIRST-LAST, or @ and the name of a set";
+    const EXPECTED: &'static str = "an IPv4 or IPv6 address, ADDRESS/LENGTH, FIRST-LAST or @SET";
 
     fn parse(text: &[u8]) -> Option<Self> {
         match halves(text, b'-') {

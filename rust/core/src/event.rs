@@ -5,8 +5,8 @@
 use core::fmt;
 
 use crate::addr::KernelAddr;
-use crate::iface::IfName;
 use crate::fragment::Fragment;
+use crate::iface::IfName;
 use crate::packet::{Packet, Transport};
 use crate::proto::Protocol;
 use crate::rule::Decision;

@@ -77,8 +77,9 @@ impl IfPattern {
 /// An interface name with an optional trailing `*`; `*` alone means any interface, but there must be
 /// one.
 impl Value for IfPattern {
-    const EXPECTED: &'static str = "an interface name of at most 15 characters, the beginning of one \
-         and *, or @ and the name of a set";
+    const EXPECTED: &'static str =
+        "an interface name of at most 15 characters, the beginning of one \
+         and *, or @SET";
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (text, prefix) = match text.split_last() {
@@ -109,13 +110,18 @@ impl Value for IfPattern {
     }
 }
 
-/// Between quotes where the name would otherwise be taken for something else.
-impl fmt::Display for IfPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl IfPattern {
+    /// The whole name, if it must be this very one.
+    pub fn exact(&self) -> Option<&[u8]> {
+        (!self.prefix).then(|| self.name.as_bytes())
+    }
+
+    /// Prints it between quotes if `quoted` says so, or if it would otherwise be no word.
+    pub fn fmt_quoted(&self, f: &mut fmt::Formatter<'_>, quoted: bool) -> fmt::Result {
         let name = self.name.as_bytes();
         let special = matches!(name.first(), Some(b'"' | b'!' | b'@' | b'#'))
             || name.iter().any(|byte| matches!(byte, b'{' | b'}' | b','));
-        let quote = if special { "\"" } else { "" };
+        let quote = if special || quoted { "\"" } else { "" };
         f.write_str(quote)?;
         for byte in name {
             write!(f, "{}", char::from(*byte))?;
@@ -124,5 +130,11 @@ impl fmt::Display for IfPattern {
             f.write_str("*")?;
         }
         f.write_str(quote)
+    }
+}
+
+impl fmt::Display for IfPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_quoted(f, false)
     }
 }

@@ -78,6 +78,12 @@ impl<'a> Words<'a> {
         self.next().ok_or_else(|| self.missing(expected))
     }
 
+    /// The next word, if it is a comma right behind what was taken last.
+    pub fn comma(&self) -> Option<Word<'a>> {
+        self.peek()
+            .filter(|word| word.is_mark(b",") && word.at == self.at)
+    }
+
     /// Length of the line in bytes.
     pub fn len(&self) -> usize {
         self.line.len()

@@ -20,7 +20,7 @@ use crate::packet::{Packet, Transport};
 use crate::parser::{Clause, MatchText, Values};
 use crate::port::PortRange;
 use crate::proto::Protocol;
-use crate::set::{Set, SetKind, SetName};
+use crate::set::{InterfaceMember, Set, SetKind, SetName};
 use crate::value::{list, Value};
 
 /// The words that take lists of values.
@@ -93,12 +93,14 @@ impl Key {
     /// The named sets that may stand behind it, and what is expected there.
     pub fn sets(self) -> Option<(SetKind, &'static str)> {
         match self {
-            Self::From | Self::To => {
-                Some((SetKind::Addrs, "the name of a set of addresses that is defined above"))
-            }
-            Self::Sport | Self::Dport => {
-                Some((SetKind::Ports, "the name of a set of ports that is defined above"))
-            }
+            Self::From | Self::To => Some((
+                SetKind::Addrs,
+                "the name of a set of addresses that is defined above",
+            )),
+            Self::Sport | Self::Dport => Some((
+                SetKind::Ports,
+                "the name of a set of ports that is defined above",
+            )),
             Self::In | Self::Out | Self::PortIn | Self::PortOut => Some((
                 SetKind::Interfaces,
                 "the name of a set of interfaces that is defined above",
@@ -560,16 +562,17 @@ impl<M: Memory> Matches<M> {
     fn look(&self, term: &Term, packet: &Packet, doubt: Doubt) -> Finding {
         let headers = &packet.headers;
         let later = matches!(headers.fragment, Fragment::Later(_));
-        let addr = |side: fn((core::net::IpAddr, core::net::IpAddr)) -> core::net::IpAddr| {
-            match headers.addrs {
+        let addr =
+            |side: fn((core::net::IpAddr, core::net::IpAddr)) -> core::net::IpAddr| match headers
+                .addrs
+            {
                 Some(addrs) => {
                     let addr = side(addrs);
                     let ranges = term.values.of(&self.addrs);
                     Finding::Shown(ranges.iter().any(|range| range.contains(addr)))
                 }
                 None => Finding::Hidden(doubt.unparsed),
-            }
-        };
+            };
         // A transport header that is not there: only where the protocol, if it is known, has one.
         let hidden = |has: fn(Protocol) -> bool| match headers.transport {
             Transport::LaterFragment if headers.proto.is_none_or(has) => {
@@ -611,7 +614,11 @@ impl<M: Memory> Matches<M> {
                         Family::Ipv6
                     };
                     let types = term.values.of(&self.icmp_types);
-                    Finding::Shown(types.iter().any(|wanted| wanted.matches(family, kind, code)))
+                    Finding::Shown(
+                        types
+                            .iter()
+                            .any(|wanted| wanted.matches(family, kind, code)),
+                    )
                 }
                 _ => hidden(Protocol::is_icmp),
             },
@@ -801,10 +808,10 @@ impl<M: Memory> SetLine<'_, M> {
     fn fmt_members<T: fmt::Display>(
         &self,
         f: &mut fmt::Formatter<'_>,
-        members: &[T],
+        mut members: impl Iterator<Item = T>,
     ) -> fmt::Result {
         match self.part {
-            Part::Member(index) => match members.get(index) {
+            Part::Member(index) => match members.nth(index) {
                 Some(member) => write!(f, "\t{member},"),
                 None => Ok(()),
             },
@@ -832,9 +839,12 @@ impl<M: Memory> fmt::Display for SetLine<'_, M> {
             return Ok(());
         }
         match set.kind {
-            Some(SetKind::Addrs) => self.fmt_members(f, set.members.of(&matches.addrs))?,
-            Some(SetKind::Ports) => self.fmt_members(f, set.members.of(&matches.ports))?,
-            Some(SetKind::Interfaces) => self.fmt_members(f, set.members.of(&matches.interfaces))?,
+            Some(SetKind::Addrs) => self.fmt_members(f, set.members.of(&matches.addrs).iter())?,
+            Some(SetKind::Ports) => self.fmt_members(f, set.members.of(&matches.ports).iter())?,
+            Some(SetKind::Interfaces) => {
+                let members = set.members.of(&matches.interfaces).iter();
+                self.fmt_members(f, members.map(|member| InterfaceMember(*member)))?;
+            }
             None => {}
         }
         match part {

@@ -33,9 +33,11 @@ const TRACE_WORDS: [&str; 2] = ["all", "off"];
 const VERB: &str = "allow or deny";
 const STATEMENT: &str = "allow, deny, default or set";
 const SCOPE_KEY: &str = "hook or netns";
-const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
+const KEY: &str =
+    "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
                    fragment, family, hook, netns";
-const TRACE: &str = "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
+const TRACE: &str =
+    "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
                      port-out, mark, fragment, family, hook, netns";
 const END: &str = "nothing more on this line";
 const TWICE: &str = "each word once in a statement";
@@ -59,8 +61,7 @@ pub trait Grammar {
     type State: Copy + Default;
 
     /// Parses a line without its newline; [`None`] if it says nothing, as a comment does.
-    fn parse<'a>(line: &'a [u8], state: &mut Self::State)
-        -> Result<Option<Self::Item<'a>>, Fault>;
+    fn parse<'a>(line: &'a [u8], state: &mut Self::State) -> Result<Option<Self::Item<'a>>, Fault>;
 
     /// What is still expected at the end of the text, if it must not end here.
     fn unfinished(_state: Self::State) -> Option<&'static str> {
@@ -152,6 +153,8 @@ impl<'a> MatchText<'a> {
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
+// It lives for a line, and boxing it would need memory.
+#[allow(clippy::large_enum_variant)]
 pub enum Statement<'a> {
     /// `allow ...` or `deny ...`
     Rule(Verb, MatchText<'a>),
@@ -217,6 +220,8 @@ impl Grammar for Table {
 
 /// A line of the trace file.
 #[derive(Clone, Copy, Debug)]
+// It lives for a line, and boxing it would need memory.
+#[allow(clippy::large_enum_variant)]
 pub enum TraceStatement<'a> {
     /// Trace nothing of what was said before.
     Off,
@@ -283,12 +288,12 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
 fn one_netns(words: &mut Words<'_>) -> Result<NetnsMatch, Fault> {
     let word = words.require(NetnsMatch::EXPECTED)?;
     let netns = item::<NetnsMatch>(words, word)?;
-    match words.peek() {
-        Some(comma) if comma.is_mark(b",") => {
+    match words.comma() {
+        Some(comma) => {
             words.next();
             Err(words.fault(comma, ONE_NETNS, false))
         }
-        _ => Ok(netns),
+        None => Ok(netns),
     }
 }
 
@@ -322,19 +327,27 @@ fn matches<'a>(
 
     let mut next = first.or_else(|| words.next());
     while let Some(key) = next {
-        let name = if key.form == Form::Plain { key.text } else { b"" };
+        let name = if key.form == Form::Plain {
+            key.text
+        } else {
+            b""
+        };
         let value = words.peek();
         match name {
             b"family" => once(words, key, &mut families, flags::<Family>)?,
             b"fragment" => once(words, key, &mut places, flags::<Place>)?,
             b"hook" => once(words, key, &mut hooks, flags::<Hook>)?,
             _ => {
-                let known = Key::ALL.into_iter().find(|key| key.name().as_bytes() == name);
+                let known = Key::ALL
+                    .into_iter()
+                    .find(|key| key.name().as_bytes() == name);
                 let slot = known.and_then(|key| text.clauses.get_mut(key as usize));
                 let (Some(known), Some(slot)) = (known, slot) else {
                     let may_become = begins(key, others)
                         || begins(key, &FLAG_KEYS)
-                        || Key::ALL.into_iter().any(|known| begins(key, &[known.name()]));
+                        || Key::ALL
+                            .into_iter()
+                            .any(|known| begins(key, &[known.name()]));
                     return Err(words.fault(key, expected, may_become));
                 };
                 once(words, key, slot, |words| clause(words, known))?;
@@ -446,10 +459,11 @@ fn each<T: Value>(words: &mut Words<'_>, mut take: impl FnMut(T)) -> Result<(), 
     loop {
         take(item::<T>(words, word)?);
         if !braced {
-            match words.peek() {
-                Some(comma) if comma.is_mark(b",") => words.next(),
-                _ => return Ok(()),
-            };
+            // A blank before the comma would end the word for good.
+            if words.comma().is_none() {
+                return Ok(());
+            }
+            words.next();
             word = words.require(T::EXPECTED)?;
             continue;
         }

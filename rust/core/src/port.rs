@@ -14,8 +14,7 @@ pub struct PortRange {
 }
 
 impl Value for PortRange {
-    const EXPECTED: &'static str =
-        "a port from 0 to 65535, a range FIRST-LAST, or @ and the name of a set";
+    const EXPECTED: &'static str = "a port from 0 to 65535, FIRST-LAST or @SET";
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (first, last) = halves(text, b'-');

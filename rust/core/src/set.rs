@@ -102,10 +102,24 @@ impl SetKind {
     /// What is expected where another member of such a set stands.
     pub fn expected(self) -> &'static str {
         match self {
-            Self::Addrs => "an address, ADDRESS/LENGTH or FIRST-LAST, as the set's first member is one",
+            Self::Addrs => {
+                "an address, ADDRESS/LENGTH or FIRST-LAST, as the set's first member is one"
+            }
             Self::Ports => "a port or a range of ports, as the set's first member is one",
-            Self::Interfaces => "an interface name, perhaps with a *, as the set's first member is one",
+            Self::Interfaces => {
+                "an interface name, perhaps with a *, as the set's first member is one"
+            }
         }
+    }
+}
+
+/// An interface as a member of a set, where it must not be taken for an address or a port.
+pub(crate) struct InterfaceMember(pub(crate) IfPattern);
+
+impl fmt::Display for InterfaceMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let other = |name| AddrRange::parse(name).is_some() || PortRange::parse(name).is_some();
+        self.0.fmt_quoted(f, self.0.exact().is_some_and(other))
     }
 }
 

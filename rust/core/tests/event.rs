@@ -7,12 +7,14 @@ mod common;
 use common::name;
 use common::plan::{plan, Extension, Payload, Plan};
 use ctrfw_core::event::TraceEvent;
+use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags};
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::value::Value;
 use proptest::prelude::*;
 
 fn headers(plan: &Plan) -> Headers {
@@ -36,14 +38,16 @@ fn tail(headers: Headers) -> String {
         },
         input: name("eth0"),
         output: IfName::default(),
+        phys_input: IfName::default(),
+        phys_output: IfName::default(),
+        mark: 0,
+        family: Family::Ipv4,
         headers,
     };
     let line = TraceEvent {
         id: 0,
         packet: &packet,
         device: name("eth0"),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
         decision: Decision {
             verb: Verb::Allow,
             decider: Decider::Nobody,
@@ -76,14 +80,16 @@ fn whole_lines() {
         },
         input: name("veth1"),
         output: IfName::default(),
+        phys_input: IfName::default(),
+        phys_output: IfName::default(),
+        mark: 0,
+        family: Family::Ipv4,
         headers: headers(&plan),
     };
     let event = TraceEvent {
         id: "00000000c7a1b2d3",
         packet: &packet,
         device: name("veth1"),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
         decision: Decision {
             verb: Verb::Allow,
             decider: Decider::Nobody,
@@ -103,13 +109,13 @@ fn whole_lines() {
     };
     packet.input = name("br-0123456789ab");
     packet.output = name("eth0");
+    packet.phys_input = name("vethdef");
+    packet.phys_output = name("vethghi");
     packet.headers = headers(&Plan::v6(&[], SYN));
     let event = TraceEvent {
         id: "(____ptrval____)",
         packet: &packet,
         device: name("vethabc"),
-        phys_input: name("vethdef"),
-        phys_output: name("vethghi"),
         decision: Decision {
             verb: Verb::Deny,
             decider: Decider::Rule(0),
@@ -353,6 +359,10 @@ fn hooks_verdicts_and_deciders() {
         },
         input: IfName::default(),
         output: IfName::default(),
+        phys_input: IfName::default(),
+        phys_output: IfName::default(),
+        mark: 0,
+        family: Family::Ipv4,
         headers: headers(&Plan::v4(SYN)),
     };
     for (hook, verb, decider, hook_text, end) in [
@@ -397,8 +407,6 @@ fn hooks_verdicts_and_deciders() {
             id: 0,
             packet: &packet,
             device: IfName::default(),
-            phys_input: IfName::default(),
-            phys_output: IfName::default(),
             decision: Decision { verb, decider },
         };
         let line = event.to_string();
@@ -452,11 +460,15 @@ proptest! {
             netns: NetnsId { inode: 4026531840, host: false },
             input,
             output,
+            phys_input,
+            phys_output,
+            mark: 0,
+            family: Family::Ipv4,
             headers: Headers::parse(plan.family(), bytes),
         };
         let decision = Decision { verb: Verb::Deny, decider: Decider::Rule(6) };
         let line =
-            TraceEvent { id: 1, packet: &packet, device, phys_input, phys_output, decision }
+            TraceEvent { id: 1, packet: &packet, device, decision }
                 .to_string();
         prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{}", line);
         // It must fit one record of the kernel's log.

@@ -60,7 +60,10 @@ impl OpenFile for Rules {
     }
 
     fn show(&self, index: usize, to: &SeqFile) {
-        let line = self.table.as_ref().and_then(|table| table.policy.line(index));
+        let line = self
+            .table
+            .as_ref()
+            .and_then(|table| table.policy.line(index));
         if let Some(line) = line {
             to.call_printf(format_args!("{}\n", line));
         }
