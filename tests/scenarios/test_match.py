@@ -18,7 +18,8 @@ from lib import control
 from lib.control import SENTINEL_RULE
 from lib.netns import HOST
 from lib.packets import datagram, ipv4, ipv6
-from lib.topology import Routed
+from lib.poll import PATIENCE
+from lib.topology import ADDRESSES, Published, Routed, bridge_calls
 
 C4, S4, C6, S6 = "10.1.0.2", "10.2.0.2", "fd00:1::2", "fd00:2::2"
 # Addresses behind the server
@@ -315,6 +316,84 @@ def test_mark(net: Routed) -> None:
                     sock.sendto(b"x", (C4, 7))
             else:
                 sock.sendto(b"x", (C4, 7))
+
+
+# Words -> whether they stop the client's datagram to web, bridged by the host
+BRIDGED = {
+    "port-in veth-cli": True,
+    "port-in veth-*": True,
+    "port-in br0": False,
+    "port-in !veth-cli": False,
+    "port-in { x, veth-cli }": True,
+    "port-in !veth-web": True,
+    "port-out veth-web hook forward": True,
+    "port-out veth-cli": False,
+    "port-in veth-cli port-out veth-web in br0 out br0": True,
+    "port-in @ports": True,
+    "port-in !@ports": False,
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_bridge_ports(version: int) -> None:
+    """The ports of the bridge, where br_netfilter notes them; and nowhere else."""
+    HOST.run(["modprobe", "br_netfilter"])
+    web, client = ADDRESSES[version]["web"], ADDRESSES[version]["client"]
+    with (
+        Published(published=False) as net,
+        net.web.udp(web, 7) as sink,
+        net.client.udp(client) as sock,
+    ):
+        sink.settimeout(PATIENCE)
+        control.load_rules()
+        bridge_calls(1)
+        sock.sendto(b"first", (web, 7))
+        assert sink.recv(10) == b"first"
+        for words, stopped in BRIDGED.items():
+            control.load_rules(
+                "set ports { veth-cli, x* }",
+                f"deny proto udp dport 7 {words} netns host",
+            )
+            sock.sendto(b"x", (web, 7))
+            control.load_rules()
+            sock.sendto(b"sentinel", (web, 7))
+            got = sink.recv(10)
+            assert (got == b"sentinel") == stopped, words
+            if not stopped:
+                assert sink.recv(10) == b"sentinel"
+        bridge_calls(0)
+        control.load_rules("deny port-in *")
+        sock.sendto(b"past IP", (web, 7))
+        assert sink.recv(10) == b"past IP"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_fragments(net: Routed, version: int) -> None:
+    """`fragment`, with the pieces of a datagram as they are put on the wire."""
+    if version == 4:
+        first = ipv4(C4, S4, UDP, PORTS, more=True, identification=9)
+        later = ipv4(C4, S4, UDP, PORTS, offset=24, identification=9)
+        whole = ip()
+    else:
+        first = ipv6(C6, S6, 44, bytes([UDP, 0, 0, 1, 0, 0, 0, 9]) + PORTS[:16])
+        later = ipv6(C6, S6, 44, bytes([UDP, 0, 0, 16, 0, 0, 0, 9]) + PORTS)
+        whole = ip(version=6)
+    for words, passes in (
+        ("no", [True, True, False]),
+        ("first", [False, True, True]),
+        ("later", [True, False, True]),
+        ("{ first, later }", [False, False, True]),
+        ("!first", [True, False, False]),
+        ("no,first,later", [False, False, False]),
+    ):
+        control.load_rules(SENTINEL_RULE, f"deny proto udp fragment {words}")
+        assert net.forwarded(first, later, whole) == passes, words
+        control.load_rules(
+            SENTINEL_RULE,
+            f"allow proto udp fragment {words}",
+            "default deny netns host",
+        )
+        assert net.forwarded(first, later, whole) == [not p for p in passes], words
 
 
 SETS = (
