@@ -389,7 +389,8 @@ def test_fragments(net: Routed, version: int) -> None:
         control.load_rules(SENTINEL_RULE, f"deny proto udp fragment {words}")
         assert net.forwarded(first, later, whole) == passes, words
         control.load_rules(
-            SENTINEL_RULE,
+            # Without the last two words it would let later fragments pass.
+            f"{SENTINEL_RULE} fragment no",
             f"allow proto udp fragment {words}",
             "default deny netns host",
         )
