@@ -378,6 +378,8 @@ def test_fragments(net: Routed, version: int) -> None:
         first = ipv6(C6, S6, 44, bytes([UDP, 0, 0, 1, 0, 0, 0, 9]) + PORTS[:16])
         later = ipv6(C6, S6, 44, bytes([UDP, 0, 0, 16, 0, 0, 0, 9]) + PORTS)
         whole = ip(version=6)
+    # Without the last two words it would let later fragments pass.
+    sentinel = f"{SENTINEL_RULE} fragment no"
     for words, passes in (
         ("no", [True, True, False]),
         ("first", [False, True, True]),
@@ -386,11 +388,10 @@ def test_fragments(net: Routed, version: int) -> None:
         ("!first", [True, False, False]),
         ("no,first,later", [False, False, False]),
     ):
-        control.load_rules(SENTINEL_RULE, f"deny proto udp fragment {words}")
+        control.load_rules(sentinel, f"deny proto udp fragment {words}")
         assert net.forwarded(first, later, whole) == passes, words
         control.load_rules(
-            # Without the last two words it would let later fragments pass.
-            f"{SENTINEL_RULE} fragment no",
+            sentinel,
             f"allow proto udp fragment {words}",
             "default deny netns host",
         )
