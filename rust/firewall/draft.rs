@@ -4,12 +4,13 @@
 
 use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::parser::Statement;
-use ctrfw_core::rule::{DefaultVerb, Rule};
+use ctrfw_core::rule::{DefaultVerb, Rule, Verb};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::obstacle::Obstacle;
 use super::table::Table;
+use crate::sys::reject::Rejecter;
 
 /// Most defaults at a time: they are looked through for each packet that no rule matches.
 const MAX_DEFAULTS: usize = 256;
@@ -18,6 +19,8 @@ const MAX_DEFAULTS: usize = 256;
 pub(crate) struct Draft {
     pub(super) rules: KVVec<Rule>,
     pub(super) defaults: KVVec<DefaultVerb>,
+    /// There if any statement rejects.
+    pub(super) rejecter: Option<Arc<Rejecter>>,
     /// How many of the defaults are for a scope that `base` has no default for.
     new_scopes: usize,
     /// Whether they are added.
@@ -34,6 +37,7 @@ impl Draft {
         Self {
             rules: KVVec::new(),
             defaults: KVVec::new(),
+            rejecter: None,
             new_scopes: 0,
             append: false,
             base: None,
@@ -54,6 +58,7 @@ impl Draft {
     /// same scope. Process context.
     pub(super) fn put_behind(self, old: &Table) -> Result<Self, Obstacle> {
         let mut whole = Self::replacing(self.max);
+        whole.rejecter = self.rejecter.or_else(|| old.rejecter.clone());
         whole.rules.extend_from_slice(&old.rules, GFP_KERNEL)?;
         whole.rules.extend_from_slice(&self.rules, GFP_KERNEL)?;
         whole
@@ -68,6 +73,15 @@ impl Draft {
         }
         whole.check()?;
         Ok(whole)
+    }
+
+    /// Takes what a statement with this verb needs. Process context; sleeps.
+    fn provide(&mut self, verb: Verb) -> Result<(), Obstacle> {
+        if matches!(verb, Verb::Reject(_)) && self.rejecter.is_none() {
+            let rejecter = Rejecter::new().ok_or(Obstacle::NoReject)?;
+            self.rejecter = Some(Arc::new(rejecter, GFP_KERNEL)?);
+        }
+        Ok(())
     }
 
     /// Whether the draft, with what it is added to, keeps the limits.
@@ -93,6 +107,12 @@ impl Sink<Statement> for Draft {
     type Error = Obstacle;
 
     fn accept(&mut self, statement: Statement) -> Result<(), Refusal<Obstacle>> {
+        // Now, so that who writes it hears of it: close(2) could not tell.
+        let verb = match &statement {
+            Statement::Rule(rule) => rule.verb,
+            Statement::Default(default) => default.verb,
+        };
+        self.provide(verb).map_err(Refusal::Sink)?;
         let pushed = match statement {
             Statement::Rule(rule) => self.rules.push(rule, GFP_KERNEL),
             Statement::Default(default) => {

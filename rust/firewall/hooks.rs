@@ -5,6 +5,8 @@
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::packet::{Family, Headers, Packet};
+use ctrfw_core::proto::Protocol;
+use ctrfw_core::reject::Answer;
 use ctrfw_core::rule::Verb;
 use kernel::sync::atomic::Relaxed;
 
@@ -102,6 +104,38 @@ impl Firewall {
                 self.stats.dropped(packet.hook, packet.headers.len);
                 Verdict::Drop
             }
+            Verb::Reject(answer) => {
+                self.stats.dropped(packet.hook, packet.headers.len);
+                if let Some(table) = table {
+                    reject(table, answer, skb, state, &packet);
+                }
+                Verdict::Drop
+            }
         }
+    }
+}
+
+/// Answers the sender of a packet that is dropped, where there is a way to. Any context, under RCU.
+///
+/// Out of line, as few packets need it.
+#[cold]
+#[inline(never)]
+fn reject(table: &Table, answer: Answer, skb: &SkBuff, state: &HookState<'_>, packet: &Packet) {
+    let Some(rejecter) = &table.rejecter else {
+        return;
+    };
+    // A sender on this machine has an error from his system call; all but TCP, which takes the loss of
+    // a segment for the network's and tries again.
+    let own = match packet.hook {
+        Hook::LocalOut => true,
+        // What is only bridged has no input device there either.
+        Hook::PostRouting => state.input().is_none() && !skb.came_by_bridge(),
+        Hook::PreRouting | Hook::LocalIn | Hook::Forward => false,
+    };
+    if own && packet.headers.proto != Some(Protocol::TCP) {
+        return;
+    }
+    if let Some(reply) = answer.reply(state.family(), &packet.headers) {
+        rejecter.send(skb, state, reply);
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Obstacle {
     Memory,
     /// There are more than so many of these.
     TooMany(usize, &'static str),
+    /// There is nothing to answer rejected packets with.
+    NoReject,
 }
 
 impl From<Error> for Obstacle {
@@ -33,6 +35,7 @@ impl From<Obstacle> for Error {
         match obstacle {
             Obstacle::Memory => ENOMEM,
             Obstacle::TooMany(..) => ENOSPC,
+            Obstacle::NoReject => EOPNOTSUPP,
         }
     }
 }
@@ -42,6 +45,10 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Memory => f.write_str("out of memory"),
             Self::TooMany(max, what) => write!(f, "more than {max} {what}"),
+            Self::NoReject => f.write_str(
+                "reject needs the kernel's modules nf_reject_ipv4 and nf_reject_ipv6, \
+                 which cannot be loaded",
+            ),
         }
     }
 }

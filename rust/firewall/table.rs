@@ -12,6 +12,7 @@ use super::ledger::Ledger;
 use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::counters::{Count, Counters};
+use crate::sys::reject::Rejecter;
 
 /// The rules in order and the defaults; never changed once it is in force.
 pub(crate) struct Table {
@@ -23,12 +24,17 @@ pub(crate) struct Table {
     counters: Counters,
     /// Whether any rule asks for an interface.
     names_interfaces: bool,
+    /// What rejected packets are answered with; there if any statement rejects.
+    pub(crate) rejecter: Option<Arc<Rejecter>>,
 }
 
 impl Table {
     fn new(draft: Draft) -> Result<Self> {
         let Draft {
-            rules, defaults, ..
+            rules,
+            defaults,
+            rejecter,
+            ..
         } = draft;
         let names_interfaces = rules
             .iter()
@@ -39,6 +45,7 @@ impl Table {
             defaults,
             counters: Counters::new(statements.saturating_add(1))?,
             names_interfaces,
+            rejecter,
         })
     }
 

@@ -37,4 +37,5 @@ pub mod packet;
 pub mod parser;
 pub mod port;
 pub mod proto;
+pub mod reject;
 pub mod rule;

@@ -84,7 +84,8 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
         write!(
             f,
             " verdict={} rule={}",
-            self.decision.verb, self.decision.decider
+            self.decision.verb.trace_name(),
+            self.decision.decider
         )
     }
 }

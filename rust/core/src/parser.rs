@@ -11,11 +11,14 @@ use crate::matcher::Match;
 use crate::netns::NetnsMatch;
 use crate::port::PortRange;
 use crate::proto::Protocol;
+use crate::reject::Answer;
 use crate::rule::{DefaultVerb, Rule, Scope, Verb};
 
-const VERBS: [&str; 2] = ["allow", "deny"];
-const STATEMENTS: [&str; 3] = ["allow", "deny", "default"];
+const VERBS: [&str; 3] = ["allow", "deny", "reject"];
+const STATEMENTS: [&str; 4] = ["allow", "deny", "reject", "default"];
 const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
+/// What stands between `reject` and its answer.
+const WITH: &str = "with";
 const KEYS: [&str; 9] = [
     "from", "to", "proto", "sport", "dport", "in", "out", "hook", "netns",
 ];
@@ -23,8 +26,8 @@ const TRACE_WORDS: [&str; 11] = [
     "all", "off", "from", "to", "proto", "sport", "dport", "in", "out", "hook", "netns",
 ];
 
-const VERB: &str = "allow or deny";
-const STATEMENT: &str = "allow, deny or default";
+const VERB: &str = "allow, deny or reject";
+const STATEMENT: &str = "allow, deny, reject or default";
 const SCOPE_KEY: &str = "hook or netns";
 const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
 const TRACE: &str = "all, off, or one of from, to, proto, sport, dport, in, out, hook, netns";
@@ -33,6 +36,8 @@ const TWICE: &str = "each word once in a statement";
 const SAME_FAMILY: &str = "an address of the same family as the other one";
 const WITH_PORTS: &str =
     "no port, as the protocol has none (tcp, udp, dccp, sctp and udplite have)";
+const RESET_TCP: &str = "proto tcp in a rule that rejects with tcp-reset";
+const RESET_DEFAULT: &str = "an ICMP error: a default is for every protocol";
 
 /// A kind of value that follows a key.
 struct Kind<T> {
@@ -73,6 +78,14 @@ const NETNS: Kind<NetnsMatch> = Kind {
     expected: "host, container, or a network namespace's inode number",
 };
 
+const ANSWER: Kind<Answer> = Kind {
+    parse: Answer::parse,
+    may_become: Answer::may_become,
+    expected: "tcp-reset, icmp-net-unreachable, icmp-host-unreachable, icmp-proto-unreachable, \
+               icmp-port-unreachable, icmp-net-prohibited, icmp-host-prohibited or \
+               icmp-admin-prohibited",
+};
+
 /// What lines of some kind hold.
 pub trait Grammar {
     /// What one line says.
@@ -85,7 +98,7 @@ pub trait Grammar {
 /// A line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// `allow ...` or `deny ...`
+    /// `allow ...`, `deny ...` or `reject ...`
     Rule(Rule),
     /// `default ...`
     Default(DefaultVerb),
@@ -108,9 +121,11 @@ impl Grammar for Table {
             other => {
                 let verb = verb(other)
                     .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
+                let (verb, answer) = with(&mut words, verb, KEY)?;
+                let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
                 Statement::Rule(Rule {
                     verb,
-                    matches: matches(&mut words, None, KEY, &KEYS)?,
+                    matches: matches(&mut words, None, reset, KEY, &KEYS)?,
                 })
             }
         };
@@ -142,7 +157,13 @@ impl Grammar for Trace {
         let statement = match first.text {
             b"off" => TraceStatement::Off,
             b"all" => TraceStatement::Expression(Match::default()),
-            _ => TraceStatement::Expression(matches(&mut words, Some(first), TRACE, &TRACE_WORDS)?),
+            _ => TraceStatement::Expression(matches(
+                &mut words,
+                Some(first),
+                None,
+                TRACE,
+                &TRACE_WORDS,
+            )?),
         };
         match words.next() {
             Some(extra) => Err(words.fault(extra, END, false)),
@@ -155,13 +176,46 @@ fn verb(text: &[u8]) -> Option<Verb> {
     match text {
         b"allow" => Some(Verb::Allow),
         b"deny" => Some(Verb::Deny),
+        b"reject" => Some(Verb::Reject(Answer::default())),
         _ => None,
     }
+}
+
+/// Parses the answer that may stand behind `verb`, and gives its word; it may be `otherwise`, too.
+fn with<'a>(
+    words: &mut Words<'a>,
+    verb: Verb,
+    otherwise: &'static str,
+) -> Result<(Verb, Option<Word<'a>>), Fault> {
+    let Verb::Reject(_) = verb else {
+        return Ok((verb, None));
+    };
+    let mut ahead = words.clone();
+    let Some(next) = ahead.next() else {
+        return Ok((verb, None));
+    };
+    if next.text != WITH.as_bytes() {
+        // Perhaps it is only the beginning of the word so far.
+        let cut = ahead.fault(next, otherwise, WITH.as_bytes().starts_with(next.text));
+        return if cut.definite {
+            Ok((verb, None))
+        } else {
+            Err(cut)
+        };
+    }
+    *words = ahead;
+    let mut answer = None;
+    let word = value(words, next, &mut answer, &ANSWER)?;
+    Ok((Verb::Reject(answer.unwrap_or_default()), Some(word)))
 }
 
 fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
     let word = words.require(VERB)?;
     let verb = verb(word.text).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    let (verb, answer) = with(words, verb, SCOPE_KEY)?;
+    if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
+        return Err(words.fault(word, RESET_DEFAULT, false));
+    }
     let (mut hooks, mut netns) = (None, None);
     while let Some(key) = words.next() {
         match key.text {
@@ -178,9 +232,12 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
 }
 
 /// Parses `KEY VALUE` pairs up to the end of the line; `first` is a key that was already taken.
+///
+/// `reset` is the word, if there is one, that is in place only with TCP.
 fn matches(
     words: &mut Words<'_>,
     first: Option<Word<'_>>,
+    reset: Option<Word<'_>>,
     expected: &'static str,
     keys: &[&str],
 ) -> Result<Match, Fault> {
@@ -218,7 +275,15 @@ fn matches(
                 return Err(words.fault(word, WITH_PORTS, true));
             }
         }
+        if let (Some(proto), Some(word)) = (m.proto, reset) {
+            if proto != Protocol::TCP {
+                return Err(words.fault(word, RESET_TCP, true));
+            }
+        }
         next = words.next();
+    }
+    if reset.is_some() && m.proto.is_none() {
+        return Err(words.missing(RESET_TCP));
     }
     m.hooks = hooks.unwrap_or_default();
     m.netns = netns.unwrap_or_default();

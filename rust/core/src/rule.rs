@@ -8,6 +8,7 @@ use crate::hook::HookSet;
 use crate::matcher::{Doubt, Match};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
+use crate::reject::Answer;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,23 +17,35 @@ pub enum Verb {
     Allow,
     /// It is dropped.
     Deny,
+    /// It is dropped, and its sender gets an answer.
+    Reject(Answer),
 }
 
 impl Verb {
     fn doubt(self) -> Doubt {
         match self {
             Self::Allow => Doubt::ALLOW,
-            Self::Deny => Doubt::DENY,
+            Self::Deny | Self::Reject(_) => Doubt::DENY,
+        }
+    }
+
+    /// The name in trace lines: one word.
+    pub fn trace_name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reject(_) => "reject",
         }
     }
 }
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        })
+        f.write_str(self.trace_name())?;
+        match self {
+            Self::Reject(answer) => answer.fmt(f),
+            Self::Allow | Self::Deny => Ok(()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use ctrfw_core::iface::IfName;
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags};
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::reject::Answer;
 use ctrfw_core::rule::{Decider, Decision, Verb};
 use proptest::prelude::*;
 
@@ -376,6 +377,13 @@ fn hooks_verdicts_and_deciders() {
             Decider::Default(3),
             "FORWARD",
             "deny rule=default",
+        ),
+        (
+            Hook::Forward,
+            Verb::Reject(Answer::TcpReset),
+            Decider::Rule(1),
+            "FORWARD",
+            "reject rule=2",
         ),
         (
             Hook::PostRouting,

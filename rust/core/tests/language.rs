@@ -143,6 +143,10 @@ fn told_at_once() {
         "deny netns 4294967296",
         "default drop",
         "default deny from",
+        "reject with x",
+        "reject from ::1 x",
+        "default reject with tcp-reset",
+        "default reject x",
     ] {
         let fault = Table::parse(line.as_bytes()).unwrap_err();
         assert!(fault.definite, "{line}");
@@ -173,6 +177,16 @@ fn told_at_once() {
         ("deny hook post", "routing"),
         ("deny netns con", "tainer"),
         ("deny dport 1 proto 1", "7"),
+        ("rej", "ect"),
+        ("reject w", "ith icmp-net-prohibited"),
+        ("reject with tcp-", "reset proto tcp"),
+        ("reject with tcp-reset", " proto tcp"),
+        ("reject with tcp-reset from ::1 ", " proto tcp"),
+        ("reject with tcp-reset proto 0", "6"),
+        ("reject with icmp-host-", "unreachable"),
+        ("default rej", "ect"),
+        ("default reject wi", "th icmp-port-unreachable"),
+        ("default reject ho", "ok input"),
     ] {
         let fault = Table::parse(line.as_bytes()).unwrap_err();
         assert!(!fault.definite, "{line}");
@@ -345,7 +359,11 @@ proptest! {
         (statement, pairs) in statement().prop_flat_map(|statement| {
             let text = canonical(&statement);
             let words: Vec<&str> = text.split(' ').collect();
-            let verbs = if matches!(statement, Statement::Rule(_)) { 1 } else { 2 };
+            let mut verbs = if matches!(statement, Statement::Rule(_)) { 1 } else { 2 };
+            // An answer belongs to its verb.
+            if words.get(verbs) == Some(&"with") {
+                verbs += 2;
+            }
             let pairs: Vec<String> = words[verbs..].chunks(2).map(|pair| pair.join(" ")).collect();
             (Just((statement, words[..verbs].join(" "))), Just(pairs).prop_shuffle())
         }),

@@ -13,9 +13,10 @@ use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::{IfName, IfPattern};
 use ctrfw_core::matcher::Doubt;
 use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Family, Fragment, Headers, Packet, Transport};
+use ctrfw_core::packet::{Family, Fragment, Headers, Packet, TcpFlags, Transport};
 use ctrfw_core::parser::{Grammar, Statement, Table, Trace, TraceStatement};
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::reject::{Answer, Reply, Unreachable};
 use ctrfw_core::rule::{decide, Decider, Decision, DefaultVerb, Rule, Verb};
 use proptest::collection::vec;
 use proptest::option;
@@ -89,9 +90,42 @@ mod oracle {
         }
     }
 
+    /// The verb of a rule.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Says {
+        Allow,
+        Deny,
+        Reject,
+        RejectWith(&'static str, Unreachable),
+    }
+
+    impl Says {
+        fn text(self) -> String {
+            match self {
+                Self::Allow => "allow".to_owned(),
+                Self::Deny => "deny".to_owned(),
+                Self::Reject => "reject".to_owned(),
+                Self::RejectWith(word, _) => format!("reject with {word}"),
+            }
+        }
+
+        fn allows(self) -> bool {
+            matches!(self, Self::Allow)
+        }
+
+        fn verb(self) -> Verb {
+            match self {
+                Self::Allow => Verb::Allow,
+                Self::Deny => Verb::Deny,
+                Self::Reject => Verb::Reject(Answer::ByProtocol),
+                Self::RejectWith(_, error) => Verb::Reject(Answer::Icmp(error)),
+            }
+        }
+    }
+
     #[derive(Clone, Debug)]
     pub struct Want {
-        pub allow: bool,
+        pub says: Says,
         pub from: Option<(Addr, u32)>,
         pub to: Option<(Addr, u32)>,
         pub proto: Option<u8>,
@@ -105,7 +139,7 @@ mod oracle {
 
     #[derive(Clone, Debug)]
     pub struct WantDefault {
-        pub allow: bool,
+        pub says: Says,
         pub hooks: Vec<usize>,
         pub netns: Option<Netns>,
     }
@@ -143,17 +177,9 @@ mod oracle {
         text
     }
 
-    fn verb(allow: bool) -> &'static str {
-        if allow {
-            "allow"
-        } else {
-            "deny"
-        }
-    }
-
     impl Want {
         pub fn text(&self) -> String {
-            let mut text = verb(self.allow).to_owned();
+            let mut text = self.says.text();
             for (key, addr) in [("from", self.from), ("to", self.to)] {
                 if let Some((addr, len)) = addr {
                     text += &format!(" {key} {}/{len}", addr.ip());
@@ -176,8 +202,8 @@ mod oracle {
         }
 
         pub fn holds(&self, seen: &Seen) -> bool {
-            // A field that could not be read: a rule that denies takes it for what it asks for.
-            let unknown = !self.allow;
+            // A field that could not be read: a rule that refuses takes it for what it asks for.
+            let unknown = !self.says.allows();
 
             let addr = |wanted: Option<(Addr, u32)>, shown: Option<u128>| match (wanted, shown) {
                 (None, _) => true,
@@ -191,7 +217,7 @@ mod oracle {
             let proto = match (self.proto, seen.proto, seen.shown) {
                 (None, ..) => true,
                 (Some(wanted), Some(shown), _) => wanted == shown,
-                (Some(_), None, Shown::LaterFragment) => self.allow,
+                (Some(_), None, Shown::LaterFragment) => self.says.allows(),
                 (Some(_), None, _) => unknown,
             };
             let may_have_ports =
@@ -204,7 +230,7 @@ mod oracle {
                         (first..=last).contains(&shown(source, dest))
                     }
                     (Some(_), Shown::NoPorts) => false,
-                    (Some(_), Shown::LaterFragment) => self.allow && may_have_ports,
+                    (Some(_), Shown::LaterFragment) => self.says.allows() && may_have_ports,
                     (Some(_), Shown::Nothing) => unknown && may_have_ports,
                 };
             let device = |wanted: Option<&str>, shown: &str| match wanted {
@@ -230,7 +256,7 @@ mod oracle {
         pub fn text(&self) -> String {
             format!(
                 "default {}{}",
-                verb(self.allow),
+                self.says.text(),
                 scope(&self.hooks, self.netns)
             )
         }
@@ -253,12 +279,11 @@ mod oracle {
     }
 
     pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> Decision {
-        let verb = |allow| if allow { Verb::Allow } else { Verb::Deny };
         for (index, rule) in rules.iter().enumerate() {
             if rule.holds(seen) {
                 let decider = Decider::Rule(index);
                 return Decision {
-                    verb: verb(rule.allow),
+                    verb: rule.says.verb(),
                     decider,
                 };
             }
@@ -272,7 +297,7 @@ mod oracle {
         fitting.sort_by_key(|(_, default)| std::cmp::Reverse(default.narrowness()));
         match fitting.first() {
             Some((index, default)) => Decision {
-                verb: verb(default.allow),
+                verb: default.says.verb(),
                 decider: Decider::Default(*index),
             },
             None => Decision {
@@ -322,7 +347,7 @@ mod oracle {
     }
 }
 
-use oracle::{Addr, Netns, Seen, Shown, Want, WantDefault};
+use oracle::{Addr, Netns, Says, Seen, Shown, Want, WantDefault};
 
 // Few values, so that rules and packets meet.
 
@@ -371,6 +396,15 @@ fn hooks() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+fn says() -> impl Strategy<Value = Says> {
+    prop_oneof![
+        3 => Just(Says::Allow),
+        3 => Just(Says::Deny),
+        1 => Just(Says::Reject),
+        1 => Just(Says::RejectWith("icmp-host-prohibited", Unreachable::HostProhibited)),
+    ]
+}
+
 fn want() -> BoxedStrategy<Want> {
     let device = || {
         option::weighted(
@@ -390,7 +424,7 @@ fn want() -> BoxedStrategy<Want> {
         hooks(),
     );
     (
-        any::<bool>(),
+        says(),
         addrs,
         option::weighted(0.4, proto()),
         rest,
@@ -398,10 +432,10 @@ fn want() -> BoxedStrategy<Want> {
         option::weighted(0.3, netns()),
     )
         .prop_map(
-            |(allow, (from, to), proto, (sport, dport, hooks), (input, output), netns)| {
+            |(says, (from, to), proto, (sport, dport, hooks), (input, output), netns)| {
                 let ported = proto.is_none_or(|proto| [6, 17, 33, 132, 136].contains(&proto));
                 Want {
-                    allow,
+                    says,
                     from,
                     to,
                     proto,
@@ -418,8 +452,8 @@ fn want() -> BoxedStrategy<Want> {
 }
 
 fn want_default() -> impl Strategy<Value = WantDefault> {
-    (any::<bool>(), hooks(), option::of(netns())).prop_map(|(allow, hooks, netns)| WantDefault {
-        allow,
+    (says(), hooks(), option::of(netns())).prop_map(|(says, hooks, netns)| WantDefault {
+        says,
         hooks,
         netns,
     })
@@ -834,7 +868,7 @@ const DOUBT: &[(&str, &[(&str, &str)])] = &[
 #[test]
 fn doubt() {
     for (words, packets) in DOUBT {
-        let (rules, _) = table(&format!("allow {words}\ndeny {words}\n"));
+        let (rules, _) = table(&format!("allow {words}\ndeny {words}\nreject {words}\n"));
         let expression = if words.is_empty() { "all" } else { words };
         let Ok(Some(TraceStatement::Expression(trace))) = Trace::parse(expression.as_bytes())
         else {
@@ -849,6 +883,7 @@ fn doubt() {
             if rules[1].decides(&packet) {
                 found.push('d');
             }
+            assert_eq!(rules[2].decides(&packet), rules[1].decides(&packet));
             if trace.matches(&packet, Doubt::TRACE) {
                 found.push('t');
             }
@@ -929,6 +964,17 @@ fn policies() {
             "default deny hook input\ndefault deny netns host\ndefault deny netns 3",
             &[("whole", "allow -")],
         ),
+        // To reject is to deny, and to say so.
+        (
+            "reject dport 80",
+            &[("whole", "reject 1"), ("first", "reject 1"), ("later", "allow -"),
+                ("tiny", "reject 1"), ("no ports", "reject 1"), ("nothing", "reject 1")],
+        ),
+        (
+            "allow proto tcp dport 22\nreject with tcp-reset proto tcp\ndefault reject with icmp-host-prohibited",
+            &[("whole", "reject with tcp-reset 2"), ("later", "allow 1"),
+                ("icmp", "reject with icmp-host-prohibited d1"), ("tiny", "reject with tcp-reset 2")],
+        ),
         // A default is not asked where a rule has spoken.
         ("default deny netns 2 hook forward\nallow", &[("whole", "allow 1")]),
     ];
@@ -943,6 +989,82 @@ fn policies() {
             };
             let found = format!("{} {decider}", decision.verb);
             assert_eq!(&found, expected, "`{text}` and a packet of kind \"{kind}\"");
+        }
+    }
+}
+
+/// What a rule says behind `reject`, and the codes of the two families: what the kernel's headers
+/// call ICMP_..._UNREACH and ICMP_..._ANO, ICMPV6_NOROUTE, ICMPV6_ADM_PROHIBITED and so on.
+const CODES: [(&str, u8, u8); 7] = [
+    ("icmp-net-unreachable", 0, 0),
+    ("icmp-host-unreachable", 1, 3),
+    ("icmp-proto-unreachable", 2, 4),
+    ("icmp-port-unreachable", 3, 4),
+    ("icmp-net-prohibited", 9, 1),
+    ("icmp-host-prohibited", 10, 1),
+    ("icmp-admin-prohibited", 13, 1),
+];
+
+#[test]
+fn replies() {
+    let reply = |text: &str, kind: &str| {
+        let (rules, _) = table(text);
+        let packet = packet(kind);
+        let family = match packet.headers.addrs {
+            Some((IpAddr::V6(_), _)) => Family::Ipv6,
+            _ => Family::Ipv4,
+        };
+        let Verb::Reject(answer) = rules[0].verb else {
+            panic!("{text}");
+        };
+        answer.reply(family, &packet.headers)
+    };
+    // By the protocol, if the rule does not say.
+    for (kind, expected) in [
+        ("whole", Some(Reply::Reset)),
+        ("whole v6", Some(Reply::Reset)),
+        ("first", Some(Reply::Reset)),
+        ("icmp", Some(Reply::Unreachable(3))),
+        ("gre", Some(Reply::Unreachable(3))),
+        ("later", None),
+        ("last", None),
+        ("later v6", None),
+        ("later icmp", None),
+        ("later, behind a header", None),
+        ("tiny", None),
+        ("no ports", None),
+        ("no icmp", None),
+        ("no protocol", None),
+        ("headers", None),
+        ("length", None),
+        ("nothing", None),
+        ("version", None),
+    ] {
+        assert_eq!(reply("reject", kind), expected, "{kind}");
+        if kind != "icmp" && kind != "gre" {
+            let reset = reply("reject with tcp-reset proto tcp", kind);
+            assert_eq!(reset, expected, "{kind}");
+        }
+    }
+    assert_eq!(reply("reject with tcp-reset proto tcp", "icmp"), None);
+    for (word, ipv4, ipv6) in CODES {
+        let text = format!("reject with {word}");
+        assert_eq!(reply(&text, "whole"), Some(Reply::Unreachable(ipv4)));
+        assert_eq!(reply(&text, "gre"), Some(Reply::Unreachable(ipv4)));
+        assert_eq!(reply(&text, "whole v6"), Some(Reply::Unreachable(ipv6)));
+        assert_eq!(reply(&text, "later"), None);
+        assert_eq!(reply(&text, "nothing"), None);
+    }
+    // No reset is answered, whatever else it carries, nor what might be one.
+    let mut headers = packet("whole").headers;
+    for flags in (0..=255).map(|flags| Some(TcpFlags(flags))).chain([None]) {
+        if let Transport::Ports { flags: slot, .. } = &mut headers.transport {
+            *slot = flags;
+        }
+        let silent = flags.is_none_or(|flags| flags.to_string().contains("RST"));
+        for answer in common::ANSWERS {
+            let reply = answer.reply(Family::Ipv4, &headers);
+            assert_eq!(reply.is_none(), silent, "{answer:?} {flags:?}");
         }
     }
 }

@@ -21,6 +21,7 @@ use ctrfw_core::netns::NetnsMatch;
 use ctrfw_core::parser::{Grammar, Statement};
 use ctrfw_core::port::PortRange;
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::reject::{Answer, Unreachable};
 use ctrfw_core::rule::{DefaultVerb, Rule, Scope, Verb};
 use proptest::collection::vec;
 use proptest::option;
@@ -208,8 +209,25 @@ fn netns_match() -> impl Strategy<Value = NetnsMatch> {
     ]
 }
 
+/// All that a rule may answer.
+pub const ANSWERS: [Answer; 9] = [
+    Answer::ByProtocol,
+    Answer::TcpReset,
+    Answer::Icmp(Unreachable::Net),
+    Answer::Icmp(Unreachable::Host),
+    Answer::Icmp(Unreachable::Proto),
+    Answer::Icmp(Unreachable::Port),
+    Answer::Icmp(Unreachable::NetProhibited),
+    Answer::Icmp(Unreachable::HostProhibited),
+    Answer::Icmp(Unreachable::AdminProhibited),
+];
+
 fn verb() -> impl Strategy<Value = Verb> {
-    select(vec![Verb::Allow, Verb::Deny])
+    prop_oneof![
+        Just(Verb::Allow),
+        Just(Verb::Deny),
+        select(ANSWERS.to_vec()).prop_map(Verb::Reject),
+    ]
 }
 
 /// Match words, every combination that the language has.
@@ -245,9 +263,18 @@ pub fn matches() -> BoxedStrategy<Match> {
 /// Statements of a table, everything that the language has.
 pub fn statement() -> BoxedStrategy<Statement> {
     prop_oneof![
-        4 => (verb(), matches())
-            .prop_map(|(verb, matches)| Statement::Rule(Rule { verb, matches })),
+        4 => (verb(), matches()).prop_map(|(verb, mut matches)| {
+            // Nothing but TCP has resets.
+            if verb == Verb::Reject(Answer::TcpReset) {
+                matches.proto = Some(Protocol::TCP);
+            }
+            Statement::Rule(Rule { verb, matches })
+        }),
         1 => (verb(), hook_set(), netns_match()).prop_map(|(verb, hooks, netns)| {
+            let verb = match verb {
+                Verb::Reject(Answer::TcpReset) => Verb::Reject(Answer::ByProtocol),
+                other => other,
+            };
             Statement::Default(DefaultVerb { verb, scope: Scope { hooks, netns } })
         }),
     ]
@@ -297,9 +324,14 @@ pub fn byte() -> impl Strategy<Value = u8> {
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
-    const WORDS: [&str; 48] = [
+    const WORDS: [&str; 53] = [
         "allow",
         "deny",
+        "reject",
+        "with",
+        "with tcp-reset",
+        "with icmp-host-prohibited",
+        "with icmp",
         "default",
         "off",
         "all",
@@ -370,7 +402,7 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
 /// A line without its newline: mostly one that begins as a statement does.
 pub fn line() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
-        3 => (select(vec!["allow ", "deny ", "default deny "]), scrap())
+        3 => (select(vec!["allow ", "deny ", "reject ", "default deny ", "default reject "]), scrap())
             .prop_map(|(verb, rest)| [verb.as_bytes(), &rest].concat()),
         2 => statement().prop_flat_map(|statement| spaced(canonical(&statement))),
         1 => scrap(),
