@@ -91,15 +91,18 @@ impl Firewall {
             output,
             headers,
         };
-        let decision = Table::decide(table, &packet);
+        let (decision, audited) = Table::decide(table, &packet);
         if packet.headers.unparsed.is_some() {
             self.stats.unparsed(packet.hook, packet.headers.len);
+        }
+        if audited {
+            self.stats.would_drop(packet.hook, packet.headers.len);
         }
         if tracing {
             self.tracer.trace(skb, state, &packet, decision);
         }
         match decision.verb {
-            Verb::Allow => Verdict::Accept,
+            Verb::Allow | Verb::Audit => Verdict::Accept,
             Verb::Deny => {
                 self.stats.dropped(packet.hook, packet.headers.len);
                 Verdict::Drop

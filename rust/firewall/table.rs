@@ -61,19 +61,28 @@ impl Table {
         self.names_interfaces
     }
 
-    /// Decides about a packet, and counts it. Any context.
-    pub(crate) fn decide(table: Option<&Self>, packet: &Packet) -> Decision {
+    /// Decides about a packet, and counts it; also whether a rule that audits would have it dropped.
+    /// Any context.
+    pub(crate) fn decide(table: Option<&Self>, packet: &Packet) -> (Decision, bool) {
         let Some(table) = table else {
-            return Decision {
+            let decision = Decision {
                 verb: Verb::Allow,
                 decider: Decider::Nobody,
             };
+            return (decision, false);
         };
-        let decision = decide(&table.rules, &table.defaults, packet);
+        let mut audited = false;
+        let decision = decide(&table.rules, &table.defaults, packet, |index| {
+            audited = true;
+            table.counters.add(
+                table.counter_index(Decider::Rule(index)),
+                packet.headers.len,
+            );
+        });
         table
             .counters
             .add(table.counter_index(decision.decider), packet.headers.len);
-        decision
+        (decision, audited)
     }
 
     fn counter_index(&self, decider: Decider) -> usize {

@@ -54,12 +54,14 @@ class HookStatus:
     seen: int
     dropped: int
     unparsed: int
+    would_drop: int
 
     def __sub__(self, other: Self) -> "HookStatus":
         return HookStatus(
             self.seen - other.seen,
             self.dropped - other.dropped,
             self.unparsed - other.unparsed,
+            self.would_drop - other.would_drop,
         )
 
 
@@ -100,7 +102,7 @@ class Status:
         for name, line in zip(HOOKS, lines[7:12], strict=True):
             words = line.split(" ")
             assert words[:2] == ["hook", name], line
-            assert words[2::2] == ["seen", "dropped", "unparsed"], line
+            assert words[2::2] == ["seen", "dropped", "unparsed", "would_drop"], line
             hooks[name] = HookStatus(*(int(word) for word in words[3::2]))
         return cls(
             version=values["version"],
@@ -125,6 +127,11 @@ class Status:
     def dropped(self) -> int:
         """Packets dropped at all hooks together."""
         return sum(hook.dropped for hook in self.hooks.values())
+
+    @property
+    def would_drop(self) -> int:
+        """Packets at all hooks together that an audit would have dropped."""
+        return sum(hook.would_drop for hook in self.hooks.values())
 
     @property
     def unparsed(self) -> int:

@@ -15,7 +15,7 @@ use crate::reject::Answer;
 use crate::rule::{DefaultVerb, Rule, Scope, Verb};
 
 const VERBS: [&str; 3] = ["allow", "deny", "reject"];
-const STATEMENTS: [&str; 4] = ["allow", "deny", "reject", "default"];
+const STATEMENTS: [&str; 5] = ["allow", "deny", "reject", "audit", "default"];
 const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
 /// What stands between `reject` and its answer.
 const WITH: &str = "with";
@@ -27,7 +27,7 @@ const TRACE_WORDS: [&str; 11] = [
 ];
 
 const VERB: &str = "allow, deny or reject";
-const STATEMENT: &str = "allow, deny, reject or default";
+const STATEMENT: &str = "allow, deny, reject, audit or default";
 const SCOPE_KEY: &str = "hook or netns";
 const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
 const TRACE: &str = "all, off, or one of from, to, proto, sport, dport, in, out, hook, netns";
@@ -98,7 +98,7 @@ pub trait Grammar {
 /// A line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// `allow ...`, `deny ...` or `reject ...`
+    /// `allow ...`, `deny ...`, `reject ...` or `audit ...`
     Rule(Rule),
     /// `default ...`
     Default(DefaultVerb),
@@ -177,6 +177,7 @@ fn verb(text: &[u8]) -> Option<Verb> {
         b"allow" => Some(Verb::Allow),
         b"deny" => Some(Verb::Deny),
         b"reject" => Some(Verb::Reject(Answer::default())),
+        b"audit" => Some(Verb::Audit),
         _ => None,
     }
 }
@@ -211,7 +212,10 @@ fn with<'a>(
 
 fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
     let word = words.require(VERB)?;
-    let verb = verb(word.text).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    // A default is the end of the walk: there is nothing that `audit` could leave the decision to.
+    let verb = verb(word.text)
+        .filter(|verb| *verb != Verb::Audit)
+        .ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
     let (verb, answer) = with(words, verb, SCOPE_KEY)?;
     if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
         return Err(words.fault(word, RESET_DEFAULT, false));

@@ -19,13 +19,15 @@ pub enum Verb {
     Deny,
     /// It is dropped, and its sender gets an answer.
     Reject(Answer),
+    /// It would be dropped: that is counted, and the next rule is asked.
+    Audit,
 }
 
 impl Verb {
     fn doubt(self) -> Doubt {
         match self {
             Self::Allow => Doubt::ALLOW,
-            Self::Deny | Self::Reject(_) => Doubt::DENY,
+            Self::Deny | Self::Reject(_) | Self::Audit => Doubt::DENY,
         }
     }
 
@@ -35,6 +37,7 @@ impl Verb {
             Self::Allow => "allow",
             Self::Deny => "deny",
             Self::Reject(_) => "reject",
+            Self::Audit => "audit",
         }
     }
 }
@@ -44,7 +47,7 @@ impl fmt::Display for Verb {
         f.write_str(self.trace_name())?;
         match self {
             Self::Reject(answer) => answer.fmt(f),
-            Self::Allow | Self::Deny => Ok(()),
+            Self::Allow | Self::Deny | Self::Audit => Ok(()),
         }
     }
 }
@@ -59,7 +62,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether the rule decides about `packet`.
+    /// Whether the rule speaks of `packet`: it decides, unless it only audits.
     #[inline]
     pub fn decides(&self, packet: &Packet) -> bool {
         self.matches.matches(packet, self.verb.doubt())
@@ -151,10 +154,22 @@ pub struct Decision {
 }
 
 /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
+///
+/// Rules that audit decide nothing; `audited` is called with the index of each that matches before a
+/// decision is found.
 #[inline]
-pub fn decide(rules: &[Rule], defaults: &[DefaultVerb], packet: &Packet) -> Decision {
+pub fn decide(
+    rules: &[Rule],
+    defaults: &[DefaultVerb],
+    packet: &Packet,
+    mut audited: impl FnMut(usize),
+) -> Decision {
     for (index, rule) in rules.iter().enumerate() {
         if rule.decides(packet) {
+            if rule.verb == Verb::Audit {
+                audited(index);
+                continue;
+            }
             return Decision {
                 verb: rule.verb,
                 decider: Decider::Rule(index),

@@ -147,6 +147,8 @@ fn told_at_once() {
         "reject from ::1 x",
         "default reject with tcp-reset",
         "default reject x",
+        "audit with",
+        "default audit",
     ] {
         let fault = Table::parse(line.as_bytes()).unwrap_err();
         assert!(fault.definite, "{line}");
@@ -178,6 +180,7 @@ fn told_at_once() {
         ("deny netns con", "tainer"),
         ("deny dport 1 proto 1", "7"),
         ("rej", "ect"),
+        ("a", "udit"),
         ("reject w", "ith icmp-net-prohibited"),
         ("reject with tcp-", "reset proto tcp"),
         ("reject with tcp-reset", " proto tcp"),

@@ -97,6 +97,7 @@ mod oracle {
         Deny,
         Reject,
         RejectWith(&'static str, Unreachable),
+        Audit,
     }
 
     impl Says {
@@ -105,6 +106,7 @@ mod oracle {
                 Self::Allow => "allow".to_owned(),
                 Self::Deny => "deny".to_owned(),
                 Self::Reject => "reject".to_owned(),
+                Self::Audit => "audit".to_owned(),
                 Self::RejectWith(word, _) => format!("reject with {word}"),
             }
         }
@@ -118,6 +120,7 @@ mod oracle {
                 Self::Allow => Verb::Allow,
                 Self::Deny => Verb::Deny,
                 Self::Reject => Verb::Reject(Answer::ByProtocol),
+                Self::Audit => Verb::Audit,
                 Self::RejectWith(_, error) => Verb::Reject(Answer::Icmp(error)),
             }
         }
@@ -278,16 +281,25 @@ mod oracle {
         }
     }
 
-    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> Decision {
-        for (index, rule) in rules.iter().enumerate() {
-            if rule.holds(seen) {
-                let decider = Decider::Rule(index);
-                return Decision {
-                    verb: rule.says.verb(),
-                    decider,
-                };
-            }
-        }
+    /// The decision, and the rules that audit the packet on the way to it.
+    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> (Decision, Vec<usize>) {
+        let (audits, others): (Vec<_>, Vec<_>) = (0..rules.len())
+            .filter(|index| rules[*index].holds(seen))
+            .partition(|index| matches!(rules[*index].says, Says::Audit));
+        let end = others.first().copied();
+        let before_end = |index: &usize| end.is_none_or(|end| *index < end);
+        let audited = audits.into_iter().filter(before_end).collect();
+        let decision = match end {
+            Some(index) => Decision {
+                verb: rules[index].says.verb(),
+                decider: Decider::Rule(index),
+            },
+            None => by_default(defaults, seen),
+        };
+        (decision, audited)
+    }
+
+    fn by_default(defaults: &[WantDefault], seen: &Seen) -> Decision {
         let mut fitting: Vec<(usize, &WantDefault)> = defaults
             .iter()
             .enumerate()
@@ -402,6 +414,7 @@ fn says() -> impl Strategy<Value = Says> {
         3 => Just(Says::Deny),
         1 => Just(Says::Reject),
         1 => Just(Says::RejectWith("icmp-host-prohibited", Unreachable::HostProhibited)),
+        2 => Just(Says::Audit),
     ]
 }
 
@@ -452,7 +465,8 @@ fn want() -> BoxedStrategy<Want> {
 }
 
 fn want_default() -> impl Strategy<Value = WantDefault> {
-    (says(), hooks(), option::of(netns())).prop_map(|(says, hooks, netns)| WantDefault {
+    let says = says().prop_filter("a default decides", |says| !matches!(says, Says::Audit));
+    (says, hooks(), option::of(netns())).prop_map(|(says, hooks, netns)| WantDefault {
         says,
         hooks,
         netns,
@@ -530,8 +544,12 @@ proptest! {
         }
         let (parsed, parsed_defaults) = table(&text);
         for seen in packets {
+            let mut audited = vec![];
+            let decision = decide(&parsed, &parsed_defaults, &seen.packet(), |index| {
+                audited.push(index);
+            });
             prop_assert_eq!(
-                decide(&parsed, &parsed_defaults, &seen.packet()),
+                (decision, audited),
                 oracle::decide(&rules, &defaults, &seen),
                 "{}{:#?}", text, seen
             );
@@ -868,7 +886,9 @@ const DOUBT: &[(&str, &[(&str, &str)])] = &[
 #[test]
 fn doubt() {
     for (words, packets) in DOUBT {
-        let (rules, _) = table(&format!("allow {words}\ndeny {words}\nreject {words}\n"));
+        let (rules, _) = table(&format!(
+            "allow {words}\ndeny {words}\nreject {words}\naudit {words}\n"
+        ));
         let expression = if words.is_empty() { "all" } else { words };
         let Ok(Some(TraceStatement::Expression(trace))) = Trace::parse(expression.as_bytes())
         else {
@@ -884,6 +904,7 @@ fn doubt() {
                 found.push('d');
             }
             assert_eq!(rules[2].decides(&packet), rules[1].decides(&packet));
+            assert_eq!(rules[3].decides(&packet), rules[1].decides(&packet));
             if trace.matches(&packet, Doubt::TRACE) {
                 found.push('t');
             }
@@ -896,7 +917,7 @@ fn doubt() {
 }
 
 /// Tables, and who decides about packets under them: a rule's number, `d` and a default's (both
-/// from 1), or `-`.
+/// from 1), or `-`; then `a` and the number of each rule that audits them.
 #[test]
 fn policies() {
     #[rustfmt::skip]
@@ -975,19 +996,32 @@ fn policies() {
             &[("whole", "reject with tcp-reset 2"), ("later", "allow 1"),
                 ("icmp", "reject with icmp-host-prohibited d1"), ("tiny", "reject with tcp-reset 2")],
         ),
+        // What is audited goes on to the next rule, in doubt as what is denied.
+        (
+            "audit dport 80\naudit\nallow proto tcp\naudit\ndefault deny",
+            &[("whole", "allow 3 a1 a2"), ("later", "allow 3 a2"), ("icmp", "deny d1 a2 a4"),
+                ("no ports", "allow 3 a1 a2"), ("nothing", "deny d1 a1 a2 a4")],
+        ),
+        (
+            "audit from 10.1.0.0/16\ndeny dport 80\naudit",
+            &[("whole", "deny 2 a1"), ("icmp", "allow - a1 a3"), ("whole v6", "deny 2")],
+        ),
         // A default is not asked where a rule has spoken.
         ("default deny netns 2 hook forward\nallow", &[("whole", "allow 1")]),
     ];
     for (text, packets) in policies {
         let (rules, defaults) = table(text);
         for (kind, expected) in *packets {
-            let decision = decide(&rules, &defaults, &packet(kind));
+            let mut audited = String::new();
+            let decision = decide(&rules, &defaults, &packet(kind), |index| {
+                audited += &format!(" a{}", index + 1);
+            });
             let decider = match decision.decider {
                 Decider::Rule(index) => format!("{}", index + 1),
                 Decider::Default(index) => format!("d{}", index + 1),
                 Decider::Nobody => "-".to_owned(),
             };
-            let found = format!("{} {decider}", decision.verb);
+            let found = format!("{} {decider}{audited}", decision.verb);
             assert_eq!(&found, expected, "`{text}` and a packet of kind \"{kind}\"");
         }
     }

@@ -66,11 +66,12 @@ impl OpenFile for Status {
         for hook in Hook::ALL {
             let stats = firewall.stats.at(hook);
             to.call_printf(format_args!(
-                "hook {} seen {} dropped {} unparsed {}\n",
+                "hook {} seen {} dropped {} unparsed {} would_drop {}\n",
                 hook.rule_name(),
                 stats.seen,
                 stats.dropped,
-                stats.unparsed
+                stats.unparsed,
+                stats.would_drop
             ));
         }
         match last_error {

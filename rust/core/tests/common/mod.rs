@@ -227,6 +227,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         Just(Verb::Allow),
         Just(Verb::Deny),
         select(ANSWERS.to_vec()).prop_map(Verb::Reject),
+        Just(Verb::Audit),
     ]
 }
 
@@ -273,6 +274,7 @@ pub fn statement() -> BoxedStrategy<Statement> {
         1 => (verb(), hook_set(), netns_match()).prop_map(|(verb, hooks, netns)| {
             let verb = match verb {
                 Verb::Reject(Answer::TcpReset) => Verb::Reject(Answer::ByProtocol),
+                Verb::Audit => Verb::Deny,
                 other => other,
             };
             Statement::Default(DefaultVerb { verb, scope: Scope { hooks, netns } })
@@ -324,7 +326,8 @@ pub fn byte() -> impl Strategy<Value = u8> {
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
-    const WORDS: [&str; 53] = [
+    const WORDS: [&str; 54] = [
+        "audit",
         "allow",
         "deny",
         "reject",
@@ -402,7 +405,7 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
 /// A line without its newline: mostly one that begins as a statement does.
 pub fn line() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
-        3 => (select(vec!["allow ", "deny ", "reject ", "default deny ", "default reject "]), scrap())
+        3 => (select(vec!["allow ", "deny ", "reject ", "audit ", "default deny ", "default reject "]), scrap())
             .prop_map(|(verb, rest)| [verb.as_bytes(), &rest].concat()),
         2 => statement().prop_flat_map(|statement| spaced(canonical(&statement))),
         1 => scrap(),
