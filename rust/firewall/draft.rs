@@ -4,7 +4,7 @@
 
 use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::parser::Statement;
-use ctrfw_core::rule::{DefaultVerb, Rule, Verb};
+use ctrfw_core::rule::{DefaultVerb, Mode, Rule, Verb};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -19,6 +19,8 @@ const MAX_DEFAULTS: usize = 256;
 pub(crate) struct Draft {
     pub(super) rules: KVVec<Rule>,
     pub(super) defaults: KVVec<DefaultVerb>,
+    /// What was said of the mode.
+    pub(super) mode: Option<Mode>,
     /// There if any statement rejects.
     pub(super) rejecter: Option<Arc<Rejecter>>,
     /// How many of the defaults are for a scope that `base` has no default for.
@@ -37,6 +39,7 @@ impl Draft {
         Self {
             rules: KVVec::new(),
             defaults: KVVec::new(),
+            mode: None,
             rejecter: None,
             new_scopes: 0,
             append: false,
@@ -55,9 +58,10 @@ impl Draft {
     }
 
     /// Puts the statements of `old` in front; the draft's defaults take the place of those for the
-    /// same scope. Process context.
+    /// same scope, its mode that of the old mode. Process context.
     pub(super) fn put_behind(self, old: &Table) -> Result<Self, Obstacle> {
         let mut whole = Self::replacing(self.max);
+        whole.mode = self.mode.or(Some(old.mode));
         whole.rejecter = self.rejecter.or_else(|| old.rejecter.clone());
         whole.rules.extend_from_slice(&old.rules, GFP_KERNEL)?;
         whole.rules.extend_from_slice(&self.rules, GFP_KERNEL)?;
@@ -107,15 +111,20 @@ impl Sink<Statement> for Draft {
     type Error = Obstacle;
 
     fn accept(&mut self, statement: Statement) -> Result<(), Refusal<Obstacle>> {
-        // Now, so that who writes it hears of it: close(2) could not tell.
-        let verb = match &statement {
-            Statement::Rule(rule) => rule.verb,
-            Statement::Default(default) => default.verb,
-        };
-        self.provide(verb).map_err(Refusal::Sink)?;
+        // What a verb needs is taken now, so that who writes it hears of it: close(2) could not tell.
         let pushed = match statement {
-            Statement::Rule(rule) => self.rules.push(rule, GFP_KERNEL),
+            Statement::Mode(mode) => {
+                if self.mode.replace(mode).is_some() {
+                    return Err(Refusal::Expected("one mode for the table"));
+                }
+                Ok(())
+            }
+            Statement::Rule(rule) => {
+                self.provide(rule.verb).map_err(Refusal::Sink)?;
+                self.rules.push(rule, GFP_KERNEL)
+            }
             Statement::Default(default) => {
+                self.provide(default.verb).map_err(Refusal::Sink)?;
                 if self
                     .defaults
                     .iter()

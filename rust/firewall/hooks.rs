@@ -7,7 +7,7 @@ use ctrfw_core::iface::IfName;
 use ctrfw_core::packet::{Family, Headers, Packet};
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::reject::Answer;
-use ctrfw_core::rule::Verb;
+use ctrfw_core::rule::{Mode, Verb};
 use kernel::sync::atomic::Relaxed;
 
 use super::table::Table;
@@ -95,26 +95,22 @@ impl Firewall {
         if packet.headers.unparsed.is_some() {
             self.stats.unparsed(packet.hook, packet.headers.len);
         }
-        if audited {
+        let mode = table.map_or(Mode::Enforce, |table| table.mode);
+        let refused = decision.verb.refuses();
+        if audited || (refused && mode == Mode::Audit) {
             self.stats.would_drop(packet.hook, packet.headers.len);
         }
         if tracing {
-            self.tracer.trace(skb, state, &packet, decision);
+            self.tracer.trace(skb, state, &packet, decision, mode);
         }
-        match decision.verb {
-            Verb::Allow | Verb::Audit => Verdict::Accept,
-            Verb::Deny => {
-                self.stats.dropped(packet.hook, packet.headers.len);
-                Verdict::Drop
-            }
-            Verb::Reject(answer) => {
-                self.stats.dropped(packet.hook, packet.headers.len);
-                if let Some(table) = table {
-                    reject(table, answer, skb, state, &packet);
-                }
-                Verdict::Drop
-            }
+        if !refused || mode == Mode::Audit {
+            return Verdict::Accept;
         }
+        self.stats.dropped(packet.hook, packet.headers.len);
+        if let (Verb::Reject(answer), Some(table)) = (decision.verb, table) {
+            reject(table, answer, skb, state, &packet);
+        }
+        Verdict::Drop
     }
 }
 

@@ -3,7 +3,7 @@
 //! The table in force, and how a new one takes its place.
 
 use ctrfw_core::packet::Packet;
-use ctrfw_core::rule::{decide, Decider, Decision, DefaultVerb, Rule, Verb};
+use ctrfw_core::rule::{decide, Decider, Decision, DefaultVerb, Mode, Rule, Verb};
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 
@@ -20,6 +20,8 @@ pub(crate) struct Table {
     pub(crate) rules: KVVec<Rule>,
     /// The defaults
     pub(crate) defaults: KVVec<DefaultVerb>,
+    /// Whether they are carried out
+    pub(crate) mode: Mode,
     /// One for each rule, one for each default, and one for the packets that no statement decided.
     counters: Counters,
     /// Whether any rule asks for an interface.
@@ -33,6 +35,7 @@ impl Table {
         let Draft {
             rules,
             defaults,
+            mode,
             rejecter,
             ..
         } = draft;
@@ -43,6 +46,7 @@ impl Table {
         Ok(Self {
             rules,
             defaults,
+            mode: mode.unwrap_or_default(),
             counters: Counters::new(statements.saturating_add(1))?,
             names_interfaces,
             rejecter,
@@ -138,6 +142,9 @@ impl Firewall {
         }
         writers.ledger = ledger.into();
         writers.generation = writers.generation.wrapping_add(1);
+        if table.mode == Mode::Audit {
+            pr_warn!("mode audit: NOTHING IS ENFORCED, refusals are only counted\n");
+        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::matcher::{Doubt, Match};
 use ctrfw_core::packet::Packet;
 use ctrfw_core::parser::TraceStatement;
-use ctrfw_core::rule::Decision;
+use ctrfw_core::rule::{Decision, Mode};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
@@ -96,12 +96,13 @@ impl Tracer {
         state: &HookState<'_>,
         packet: &Packet,
         decision: Decision,
+        mode: Mode,
     ) {
         let wanted = |expression: &Match| expression.matches(packet, Doubt::TRACE);
         let expressions = self.expressions.read(state.read_side());
         if expressions.is_some_and(|expressions| expressions.iter().any(wanted)) {
             if self.admit() {
-                self.print(skb, state, packet, decision);
+                self.print(skb, state, packet, decision, mode);
             } else {
                 self.left_out.add(1u64, Relaxed);
                 self.untold.add(1u64, Relaxed);
@@ -125,7 +126,14 @@ impl Tracer {
     /// Out of line, as formatting needs a large stack frame.
     #[cold]
     #[inline(never)]
-    fn print(&self, skb: &SkBuff, state: &HookState<'_>, packet: &Packet, decision: Decision) {
+    fn print(
+        &self,
+        skb: &SkBuff,
+        state: &HookState<'_>,
+        packet: &Packet,
+        decision: Decision,
+        mode: Mode,
+    ) {
         let untold = self.untold.xchg(0, Relaxed);
         if untold != 0 {
             pr_info!("trace: {} lines left out\n", untold);
@@ -138,6 +146,7 @@ impl Tracer {
             phys_input: name_of(skb.phys_input(state.net())),
             phys_output: name_of(skb.phys_output()),
             decision,
+            mode,
         };
         pr_info!("{}\n", format_args!("{event}"));
     }

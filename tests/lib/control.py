@@ -71,6 +71,7 @@ class Status:
 
     version: str
     mode: str
+    warning: str | None
     generation: int
     rules: int
     memory: int
@@ -85,6 +86,10 @@ class Status:
     def read(cls) -> Self:
         """Reads it, and insists on every line being there in its place."""
         lines = STATUS.read_text().splitlines()
+        # Only where there is something to warn of.
+        warning = None
+        if lines[2].startswith("warning "):
+            warning = lines.pop(2).split(" ", 1)[1]
         plain = ("version", "mode", "generation", "rules", "memory", "namespaces")
         assert [line.split(" ")[0] for line in lines] == [
             *plain,
@@ -107,6 +112,7 @@ class Status:
         return cls(
             version=values["version"],
             mode=values["mode"],
+            warning=warning,
             generation=int(values["generation"]),
             rules=int(values["rules"]),
             memory=int(values["memory"]),

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
-"""`audit`: what a rule would refuse is counted, and goes on.
+"""`audit` and `mode audit`: what would be refused is counted, and goes on.
 
     client (10.1.0.2)  ---  cl0  host  srv0  ---  server (10.2.0.2)
 
 Proven, for both families: a packet that such a rule matches is counted by the rule and, once, as
-"would_drop" of its hook; then the next rule is asked, as if there had been none.
+"would_drop" of its hook; then the next rule is asked, as if there had been none. In mode audit
+that goes for all that the table refuses, and status, trace and the kernel's log say so.
 """
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from lib import control
+from lib import control, kmsg, module
 from lib.control import SENTINEL_RULE, HookStatus, Status
 from lib.netns import HOST
-from lib.packets import ipv4, ipv6
+from lib.packets import datagram, ipv4
+from lib.poll import until
 from lib.topology import Routed
+from lib.trace import TraceLine, Tracer
 
 COUNT = 20
 PORTS = b"\x9c\x40\x00\x07\x00\x08\x00\x00"
@@ -32,10 +36,8 @@ def net() -> Iterator[Routed]:
 
 def datagrams(version: int, to_host: bool = False) -> list[bytes]:
     """Datagrams for port 7, of the server or of the host."""
-    if version == 4:
-        return [ipv4(C4, H4 if to_host else S4, 17, PORTS) for _ in range(COUNT)]
-    # Without a checksum IPv6 takes none.
-    return [ipv6(C6, H6 if to_host else S6, 17, PORTS) for _ in range(COUNT)]
+    source, host, server = (C4, H4, S4) if version == 4 else (C6, H6, S6)
+    return [datagram(source, host if to_host else server, 7) for _ in range(COUNT)]
 
 
 def pass_by(net: Routed, hook: str, version: int) -> None:
@@ -44,8 +46,7 @@ def pass_by(net: Routed, hook: str, version: int) -> None:
     if hook == "local_out":
         assert all(net.sends(HOST, client) for _ in range(COUNT))
     elif hook == "local_in":
-        # Whether a socket takes them is no matter of ours.
-        net.accepted(*datagrams(version, to_host=True))
+        assert net.accepted(*datagrams(version, to_host=True)) == COUNT
     else:
         assert all(net.forwarded(*datagrams(version)))
 
@@ -143,4 +144,160 @@ def test_counters_are_kept(net: Routed) -> None:
     assert control.rules()[1:] == [
         "audit proto udp dport 7 hook forward",
         "audit proto tcp",
+    ]
+
+
+REFUSALS = {
+    "deny": "deny proto udp dport 7 hook {} netns host",
+    "reject": "reject proto udp dport 7 hook {} netns host",
+    "default deny": "default deny hook {} netns host",
+    "default reject": "default reject with icmp-host-prohibited hook {} netns host",
+}
+WARNING = "ctrfw: mode audit: NOTHING IS ENFORCED, refusals are only counted"
+
+
+@pytest.mark.parametrize("hook", control.HOOKS)
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_mode_audit(net: Routed, refusal: str, version: int, hook: str) -> None:
+    """Nothing that would be refused is, at no hook; all of it is counted."""
+    statement = REFUSALS[refusal].format(hook)
+    control.load_rules("mode audit", SENTINEL_RULE, statement)
+    before = Status.read()
+    with net.client.packet("eth0") as wire:
+        pass_by(net, hook, version)
+        answers = icmp_errors(wire)
+    counted = changes(before)
+    assert packets()[1] >= COUNT
+    assert sum(change.dropped for change in counted.values()) == 0
+    for name, change in counted.items():
+        if name == hook and refusal.startswith("default"):
+            # It means everything, reports of multicast groups too.
+            assert change.would_drop >= COUNT
+        else:
+            assert change.would_drop == (COUNT if name == hook else 0), name
+    assert answers == 0
+    # And in earnest, the same table does as it says.
+    control.load_rules("mode enforce", append=True)
+    if hook in ("pre_routing", "forward", "post_routing"):
+        assert not any(net.forwarded(*datagrams(version)))
+    elif hook == "local_out":
+        assert not net.sends(HOST, C4 if version == 4 else C6)
+    else:
+        assert net.accepted(*datagrams(version, to_host=True)) == 0
+
+
+def icmp_errors(wire: socket.socket) -> int:
+    """How many "host prohibited" or "port unreachable" have come, of those that a rule can name.
+
+    The host's own "port unreachable" for a port where nobody listens is among them; no test here
+    sends to such a port.
+    """
+    count = 0
+    wire.setblocking(False)
+    while True:
+        try:
+            packet = wire.recv(4096)[14:]
+        except BlockingIOError:
+            return count
+        if packet[0] >> 4 == 4:
+            count += packet[9] == 1 and packet[20] == 3
+        else:
+            count += packet[6] == 58 and packet[40] == 1
+
+
+def test_mode_audit_and_the_verb(net: Routed) -> None:
+    """A packet that is audited and would be refused is counted once at its hook."""
+    control.load_rules(
+        "mode audit",
+        SENTINEL_RULE,
+        "audit proto udp dport 7 hook forward",
+        "deny proto udp dport 7 hook forward",
+    )
+    before = Status.read()
+    assert all(net.forwarded(*datagrams(4)))
+    forward = changes(before)["forward"]
+    assert (forward.dropped, forward.would_drop) == (0, COUNT)
+    assert packets()[1:3] == [COUNT, COUNT]
+
+
+def test_status_and_log() -> None:
+    """The status says what the mode is, and the log when such a table is loaded."""
+    with kmsg.Kmsg() as log:
+        control.load_rules("deny")
+        status = Status.read()
+        assert (status.mode, status.warning) == ("enforce", None)
+        assert WARNING not in log.texts()
+        control.load_rules("deny", "mode audit")
+        status = Status.read()
+        assert status.mode == "audit"
+        assert status.warning and "NOTHING IS ENFORCED" in status.warning
+        warnings = [record for record in log.records() if record.text == WARNING]
+        assert [record.level for record in warnings] == [4]
+        assert control.rules() == ["mode audit", "deny"]
+        assert status.rules == 1
+        # A text that is refused changes nothing, and says nothing of the mode.
+        with pytest.raises(OSError):
+            control.load_rules("mode enforce", "nonsense")
+        assert (Status.read().mode, log.texts().count(WARNING)) == ("audit", 0)
+        control.load_rules("mode enforce", "deny")
+        status = Status.read()
+        assert (status.mode, status.warning) == ("enforce", None)
+        assert control.rules() == ["deny"]
+        assert WARNING not in log.texts()
+    # With nothing else in it, too.
+    control.load_rules("mode audit")
+    assert (Status.read().mode, Status.read().rules) == ("audit", 0)
+    assert control.rules() == ["mode audit"]
+    control.load_rules()
+    assert (Status.read().mode, control.rules()) == ("enforce", [])
+
+
+def test_mode_and_addition(net: Routed) -> None:
+    """`>>` leaves the mode as it is, unless it says another."""
+    with kmsg.Kmsg() as log:
+        control.load_rules("mode audit", "deny proto udp dport 7 hook forward")
+        control.load_rules("deny proto tcp dport 9", append=True)
+        assert Status.read().mode == "audit"
+        assert log.texts().count(WARNING) == 2
+        assert all(net.forwarded(*datagrams(4)))
+        control.load_rules("mode enforce", append=True)
+        assert (Status.read().mode, log.texts().count(WARNING)) == ("enforce", 0)
+    lines = ["deny proto udp dport 7 hook forward", "deny proto tcp dport 9"]
+    assert control.rules() == lines
+    assert not any(net.forwarded(*datagrams(4)))
+    # The counters go on.
+    assert packets()[0] == 2 * COUNT
+    control.load_rules("mode audit", append=True)
+    assert control.rules() == ["mode audit", *lines]
+    # What is read is loaded back.
+    text = control.RULES.read_text()
+    control.write(control.RULES, text)
+    assert control.RULES.read_text() == text
+
+
+def test_mode_goes_with_the_module() -> None:
+    """A module that comes anew enforces."""
+    control.load_rules("mode audit", "deny")
+    module.unload()
+    module.load()
+    assert (Status.read().mode, Status.read().warning) == ("enforce", None)
+
+
+def test_trace(net: Routed, tracer: Tracer) -> None:
+    """The trace says what would become of a packet."""
+    control.load_rules(
+        "mode audit",
+        "deny proto udp dport 7 hook pre_routing netns host",
+        "reject with icmp-host-prohibited proto udp dport 7 hook forward netns host",
+        "allow proto udp dport 7",
+    )
+    control.trace("netns host proto udp dport 7")
+    net.inject(*datagrams(4)[:1])
+    lines: list[TraceLine] = []
+    until(lambda: lines.extend(tracer.lines()) or len(lines) == 3, "three lines")
+    assert [(line.hook, line.verdict, line.rule) for line in lines] == [
+        ("PRE_ROUTING", "would-deny", "1"),
+        ("FORWARD", "would-reject", "2"),
+        ("POST_ROUTING", "allow", "3"),
     ]

@@ -48,15 +48,19 @@ def scope(default: str) -> str:
 
 
 def test_all_together() -> None:
-    """One table of them all: the rules in their order, then the defaults in theirs."""
-    rules = [pair for pair in PAIRS if not pair[1].startswith("default")]
+    """One table of them all: the mode, the rules in their order, then the defaults in theirs."""
+    rules = [pair for pair in PAIRS if not pair[1].startswith(("default", "mode"))]
+    # The usual mode reads as nothing, and a table has but one.
+    rules.remove(("mode enforce", ""))
     # Of defaults there can be one for each scope.
     defaults = {scope(read): (written, read)
                 for written, read in PAIRS if read.startswith("default")}  # fmt: skip
-    mixed = [*defaults.values(), *rules]
+    mixed = [*defaults.values(), *rules, ("mode audit", "mode audit")]
     control.load_rules(*(written for written, _ in mixed))
-    expected = [read for _, read in rules if read] + [
-        read for _, read in defaults.values()
+    expected = [
+        "mode audit",
+        *(read for _, read in rules if read),
+        *(read for _, read in defaults.values()),
     ]
     assert control.rules() == expected
     control.write(RULES, RULES.read_bytes())

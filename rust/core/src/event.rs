@@ -8,7 +8,7 @@ use crate::addr::KernelAddr;
 use crate::iface::IfName;
 use crate::packet::{Fragment, Packet, Transport};
 use crate::proto::Protocol;
-use crate::rule::Decision;
+use crate::rule::{Decision, Mode};
 
 /// A packet's passage through one hook; prints as the body of its trace line.
 #[derive(Debug)]
@@ -23,8 +23,10 @@ pub struct TraceEvent<'a, Id> {
     pub phys_input: IfName,
     /// The bridge port that it will leave by, where br_netfilter knows it.
     pub phys_output: IfName,
-    /// What becomes of it.
+    /// What becomes of it,
     pub decision: Decision,
+    /// in a table of this mode.
+    pub mode: Mode,
 }
 
 impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
@@ -84,7 +86,7 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
         write!(
             f,
             " verdict={} rule={}",
-            self.decision.verb.trace_name(),
+            self.decision.verb.trace_name(self.mode),
             self.decision.decider
         )
     }

@@ -12,10 +12,10 @@ use crate::netns::NetnsMatch;
 use crate::port::PortRange;
 use crate::proto::Protocol;
 use crate::reject::Answer;
-use crate::rule::{DefaultVerb, Rule, Scope, Verb};
+use crate::rule::{DefaultVerb, Mode, Rule, Scope, Verb};
 
 const VERBS: [&str; 3] = ["allow", "deny", "reject"];
-const STATEMENTS: [&str; 5] = ["allow", "deny", "reject", "audit", "default"];
+const STATEMENTS: [&str; 6] = ["allow", "deny", "reject", "audit", "default", "mode"];
 const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
 /// What stands between `reject` and its answer.
 const WITH: &str = "with";
@@ -27,7 +27,7 @@ const TRACE_WORDS: [&str; 11] = [
 ];
 
 const VERB: &str = "allow, deny or reject";
-const STATEMENT: &str = "allow, deny, reject, audit or default";
+const STATEMENT: &str = "allow, deny, reject, audit, default or mode";
 const SCOPE_KEY: &str = "hook or netns";
 const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
 const TRACE: &str = "all, off, or one of from, to, proto, sport, dport, in, out, hook, netns";
@@ -86,6 +86,12 @@ const ANSWER: Kind<Answer> = Kind {
                icmp-admin-prohibited",
 };
 
+const MODE: Kind<Mode> = Kind {
+    parse: Mode::parse,
+    may_become: Mode::may_become,
+    expected: "enforce or audit",
+};
+
 /// What lines of some kind hold.
 pub trait Grammar {
     /// What one line says.
@@ -102,6 +108,8 @@ pub enum Statement {
     Rule(Rule),
     /// `default ...`
     Default(DefaultVerb),
+    /// `mode ...`
+    Mode(Mode),
 }
 
 /// The language of `/proc/ctrfw/rules`.
@@ -118,6 +126,7 @@ impl Grammar for Table {
         };
         let statement = match first.text {
             b"default" => Statement::Default(default(&mut words)?),
+            b"mode" => Statement::Mode(mode(&mut words, first)?),
             other => {
                 let verb = verb(other)
                     .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
@@ -233,6 +242,15 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
         netns: netns.unwrap_or_default(),
     };
     Ok(DefaultVerb { verb, scope })
+}
+
+fn mode<'a>(words: &mut Words<'a>, key: Word<'a>) -> Result<Mode, Fault> {
+    let mut mode = None;
+    value(words, key, &mut mode, &MODE)?;
+    match words.next() {
+        Some(extra) => Err(words.fault(extra, END, false)),
+        None => Ok(mode.unwrap_or_default()),
+    }
 }
 
 /// Parses `KEY VALUE` pairs up to the end of the line; `first` is a key that was already taken.

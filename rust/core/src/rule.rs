@@ -31,8 +31,16 @@ impl Verb {
         }
     }
 
-    /// The name in trace lines: one word.
-    pub fn trace_name(self) -> &'static str {
+    /// Whether the packet is dropped, where that is carried out.
+    #[inline]
+    pub fn refuses(self) -> bool {
+        match self {
+            Self::Deny | Self::Reject(_) => true,
+            Self::Allow | Self::Audit => false,
+        }
+    }
+
+    fn word(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
@@ -40,15 +48,66 @@ impl Verb {
             Self::Audit => "audit",
         }
     }
+
+    /// The name in trace lines, one word, in a table of that mode.
+    pub fn trace_name(self, mode: Mode) -> &'static str {
+        match (mode, self) {
+            (Mode::Audit, Self::Deny) => "would-deny",
+            (Mode::Audit, Self::Reject(_)) => "would-reject",
+            _ => self.word(),
+        }
+    }
 }
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.trace_name())?;
+        f.write_str(self.word())?;
         match self {
             Self::Reject(answer) => answer.fmt(f),
             Self::Allow | Self::Deny | Self::Audit => Ok(()),
         }
+    }
+}
+
+/// Whether what a table refuses is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Enforce,
+    /// It is only counted, and everything passes.
+    Audit,
+}
+
+impl Mode {
+    /// Both, in the order in which they are listed.
+    const ALL: [Self; 2] = [Self::Enforce, Self::Audit];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// Parses the word behind `mode`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.word().as_bytes() == text)
+    }
+
+    /// Whether more bytes behind `text` could make it parse.
+    pub fn may_become(text: &[u8]) -> bool {
+        Self::ALL
+            .into_iter()
+            .any(|mode| mode.word().as_bytes().starts_with(text))
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

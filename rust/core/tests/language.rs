@@ -149,6 +149,8 @@ fn told_at_once() {
         "default reject x",
         "audit with",
         "default audit",
+        "mode x",
+        "mode audit x",
     ] {
         let fault = Table::parse(line.as_bytes()).unwrap_err();
         assert!(fault.definite, "{line}");
@@ -181,6 +183,9 @@ fn told_at_once() {
         ("deny dport 1 proto 1", "7"),
         ("rej", "ect"),
         ("a", "udit"),
+        ("m", "ode enforce"),
+        ("mode ", " audit"),
+        ("mode enf", "orce"),
         ("reject w", "ith icmp-net-prohibited"),
         ("reject with tcp-", "reset proto tcp"),
         ("reject with tcp-reset", " proto tcp"),

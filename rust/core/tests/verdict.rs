@@ -32,6 +32,7 @@ fn table(text: &str) -> (Vec<Rule>, Vec<DefaultVerb>) {
         match statement {
             Statement::Rule(rule) => rules.push(rule),
             Statement::Default(default) => defaults.push(default),
+            Statement::Mode(_) => {}
         }
     }
     (rules, defaults)

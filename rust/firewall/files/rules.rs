@@ -5,6 +5,7 @@
 use core::pin::Pin;
 
 use ctrfw_core::parser;
+use ctrfw_core::rule;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::sync::Arc;
@@ -35,6 +36,11 @@ impl transaction::Draft for Draft {
     }
 }
 
+/// How many lines tell of the mode: none of the usual one.
+fn mode_lines(table: &Table) -> usize {
+    usize::from(table.mode != rule::Mode::Enforce)
+}
+
 impl OpenFile for Rules {
     fn open(mode: Mode) -> Result<Pin<KBox<Self>>> {
         super::check_access()?;
@@ -56,12 +62,19 @@ impl OpenFile for Rules {
     }
 
     fn len(&self) -> usize {
-        let len = |table: &Arc<Table>| table.rules.len().saturating_add(table.defaults.len());
+        let len = |table: &Arc<Table>| {
+            let statements = table.rules.len().saturating_add(table.defaults.len());
+            statements.saturating_add(mode_lines(table))
+        };
         self.table.as_ref().map_or(0, len)
     }
 
     fn show(&self, index: usize, to: &SeqFile) {
         let Some(table) = &self.table else {
+            return;
+        };
+        let Some(index) = index.checked_sub(mode_lines(table)) else {
+            to.call_printf(format_args!("mode {}\n", table.mode));
             return;
         };
         if let Some(rule) = table.rules.get(index) {

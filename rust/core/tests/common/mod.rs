@@ -22,7 +22,7 @@ use ctrfw_core::parser::{Grammar, Statement};
 use ctrfw_core::port::PortRange;
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::reject::{Answer, Unreachable};
-use ctrfw_core::rule::{DefaultVerb, Rule, Scope, Verb};
+use ctrfw_core::rule::{DefaultVerb, Mode, Rule, Scope, Verb};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -279,6 +279,7 @@ pub fn statement() -> BoxedStrategy<Statement> {
             };
             Statement::Default(DefaultVerb { verb, scope: Scope { hooks, netns } })
         }),
+        1 => select(vec![Mode::Enforce, Mode::Audit]).prop_map(Statement::Mode),
     ]
     .boxed()
 }
@@ -288,6 +289,7 @@ pub fn canonical(statement: &Statement) -> String {
     match statement {
         Statement::Rule(rule) => rule.to_string(),
         Statement::Default(default) => default.to_string(),
+        Statement::Mode(mode) => format!("mode {mode}"),
     }
 }
 
@@ -326,7 +328,10 @@ pub fn byte() -> impl Strategy<Value = u8> {
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
-    const WORDS: [&str; 54] = [
+    const WORDS: [&str; 57] = [
+        "mode",
+        "mode audit",
+        "enforce",
         "audit",
         "allow",
         "deny",
