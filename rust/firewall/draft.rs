@@ -5,12 +5,15 @@
 use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::parser::{self, Statement};
 use ctrfw_core::policy::Policy;
+use ctrfw_core::rule::Verb;
+use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::table::Table;
 use super::Limits;
+use crate::sys::reject::Rejecter;
 
 /// Most defaults at a time: they are looked through for each packet that no rule matches.
 const MAX_DEFAULTS: usize = 256;
@@ -18,6 +21,8 @@ const MAX_DEFAULTS: usize = 256;
 /// A policy that is to take the place of the table, or to be added to it.
 pub(crate) struct Draft {
     policy: Policy<KernelMemory>,
+    /// There if any statement rejects.
+    rejecter: Option<Arc<Rejecter>>,
     /// How many of the defaults are for a scope that `base` has no default for.
     new_scopes: usize,
     /// Whether it is added.
@@ -27,11 +32,20 @@ pub(crate) struct Draft {
     limits: Limits,
 }
 
+/// What a draft comes to.
+pub(super) struct Finished {
+    /// The policy
+    pub(super) policy: Policy<KernelMemory>,
+    /// There if any statement rejects.
+    pub(super) rejecter: Option<Arc<Rejecter>>,
+}
+
 impl Draft {
     /// A draft of a new table within `limits`.
     pub(crate) fn replacing(limits: Limits) -> Self {
         Self {
             policy: Policy::default(),
+            rejecter: None,
             new_scopes: 0,
             append: false,
             base: None,
@@ -48,18 +62,33 @@ impl Draft {
         }
     }
 
-    /// The policy that comes of it when it is put behind `old`, if there is one. Process context.
-    pub(super) fn finish(self, old: Option<&Table>) -> Result<Policy<KernelMemory>, Obstacle> {
+    /// The policy that comes of it when it is put behind `old`, if there is one, and what that needs to
+    /// reject. Process context.
+    pub(super) fn finish(self, old: Option<&Table>) -> Result<Finished, Obstacle> {
         let mut whole = Policy::default();
+        let mut rejecter = self.rejecter;
         match old {
             Some(old) => {
                 whole.append(&old.policy)?;
                 whole.append(&self.policy)?;
+                rejecter = rejecter.or_else(|| old.rejecter.clone());
             }
             None => whole = self.policy,
         }
         check(&whole, None, whole.defaults().len(), self.limits)?;
-        Ok(whole)
+        Ok(Finished {
+            policy: whole,
+            rejecter,
+        })
+    }
+
+    /// Takes what a statement with this verb needs. Process context; sleeps.
+    fn provide(&mut self, verb: Verb) -> Result<(), Obstacle> {
+        if matches!(verb, Verb::Reject(_)) && self.rejecter.is_none() {
+            let rejecter = Rejecter::new().ok_or(Obstacle::NoReject)?;
+            self.rejecter = Some(Arc::new(rejecter, GFP_KERNEL)?);
+        }
+        Ok(())
     }
 }
 
@@ -92,6 +121,12 @@ impl Sink<parser::Table> for Draft {
     type Error = Obstacle;
 
     fn accept(&mut self, statement: Statement<'_>) -> Result<(), Refusal<Obstacle>> {
+        // What a verb needs is taken now, so that who writes it hears of it: close(2) could not tell.
+        match &statement {
+            Statement::Rule(verb, _) => self.provide(*verb).map_err(Refusal::Sink)?,
+            Statement::Default(default) => self.provide(default.verb).map_err(Refusal::Sink)?,
+            _ => {}
+        }
         let base = self.base.as_deref();
         if let Statement::Default(default) = &statement {
             if base.is_none_or(|base| base.policy.default_for(default).is_none()) {

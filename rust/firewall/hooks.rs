@@ -7,7 +7,9 @@ use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::{Headers, Packet};
-use ctrfw_core::rule::Verb;
+use ctrfw_core::proto::Protocol;
+use ctrfw_core::reject::Answer;
+use ctrfw_core::rule::{Mode, Verb};
 use kernel::sync::atomic::Relaxed;
 
 use super::table::Table;
@@ -99,19 +101,50 @@ impl Firewall {
             packet.phys_input = name_of(skb.phys_input(state.net()));
             packet.phys_output = name_of(skb.phys_output());
         }
-        let decision = Table::decide(table, &packet);
+        let (decision, audited) = Table::decide(table, &packet);
         if packet.headers.unparsed.is_some() {
             self.stats.unparsed(packet.hook, packet.headers.len);
         }
+        let mode = table.map_or(Mode::Enforce, |table| table.policy.mode());
+        let refused = decision.verb.refuses();
+        if audited || (refused && mode == Mode::Audit) {
+            self.stats.would_drop(packet.hook, packet.headers.len);
+        }
         if tracing {
-            self.tracer.trace(skb, state, &packet, decision);
+            self.tracer.trace(skb, state, &packet, decision, mode);
         }
-        match decision.verb {
-            Verb::Allow => Verdict::Accept,
-            Verb::Deny => {
-                self.stats.dropped(packet.hook, packet.headers.len);
-                Verdict::Drop
-            }
+        if !refused || mode == Mode::Audit {
+            return Verdict::Accept;
         }
+        self.stats.dropped(packet.hook, packet.headers.len);
+        if let (Verb::Reject(answer), Some(table)) = (decision.verb, table) {
+            reject(table, answer, skb, state, &packet);
+        }
+        Verdict::Drop
+    }
+}
+
+/// Answers the sender of a packet that is dropped, where there is a way to. Any context, under RCU.
+///
+/// Out of line, as few packets need it.
+#[cold]
+#[inline(never)]
+fn reject(table: &Table, answer: Answer, skb: &SkBuff, state: &HookState<'_>, packet: &Packet) {
+    let Some(rejecter) = &table.rejecter else {
+        return;
+    };
+    // A sender on this machine has an error from his system call; all but TCP, which takes the loss of
+    // a segment for the network's and tries again.
+    let own = match packet.hook {
+        Hook::LocalOut => true,
+        // What is only bridged has no input device there either.
+        Hook::PostRouting => state.input().is_none() && !skb.came_by_bridge(),
+        Hook::PreRouting | Hook::LocalIn | Hook::Forward => false,
+    };
+    if own && packet.headers.proto != Some(Protocol::TCP) {
+        return;
+    }
+    if let Some(reply) = answer.reply(state.family(), &packet.headers) {
+        rejecter.send(skb, state, reply);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Obstacle {
     NoSet(SetName),
     /// Meanwhile somebody else added a set of this name.
     SetTwice(SetName),
+    /// There is nothing to answer rejected packets with.
+    NoReject,
 }
 
 impl From<NoMemory> for Obstacle {
@@ -58,6 +60,7 @@ impl From<Obstacle> for Error {
             Obstacle::TooMany(..) => ENOSPC,
             Obstacle::NoSet(_) => ENOENT,
             Obstacle::SetTwice(_) => EEXIST,
+            Obstacle::NoReject => EOPNOTSUPP,
         }
     }
 }
@@ -69,6 +72,10 @@ impl fmt::Display for Obstacle {
             Self::TooMany(max, what) => write!(f, "more than {max} {what}"),
             Self::NoSet(name) => write!(f, "there is no set {name} any more"),
             Self::SetTwice(name) => write!(f, "there is a set {name} already"),
+            Self::NoReject => f.write_str(
+                "reject needs the kernel's modules nf_reject_ipv4 and nf_reject_ipv6, \
+                 which cannot be loaded",
+            ),
         }
     }
 }

@@ -5,16 +5,17 @@
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
-use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 
-use super::draft::Draft;
+use super::draft::{Draft, Finished};
 use super::ledger::Ledger;
 use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::counters::{Count, Counters};
+use crate::sys::reject::Rejecter;
 
 /// The policy and what its statements have counted; never changed once it is in force.
 pub(crate) struct Table {
@@ -22,14 +23,18 @@ pub(crate) struct Table {
     pub(crate) policy: Policy<KernelMemory>,
     /// One for each rule, one for each default, and one for the packets that no statement decided.
     counters: Counters,
+    /// What rejected packets are answered with; there if any statement rejects.
+    pub(crate) rejecter: Option<Arc<Rejecter>>,
 }
 
 impl Table {
-    fn new(policy: Policy<KernelMemory>) -> Result<Self> {
+    fn new(finished: Finished) -> Result<Self> {
+        let Finished { policy, rejecter } = finished;
         let statements = policy.rules().len().saturating_add(policy.defaults().len());
         Ok(Self {
             policy,
             counters: Counters::new(statements.saturating_add(1))?,
+            rejecter,
         })
     }
 
@@ -45,19 +50,28 @@ impl Table {
         self.policy.matches().needs()
     }
 
-    /// Decides about a packet, and counts it. Any context.
-    pub(crate) fn decide(table: Option<&Self>, packet: &Packet) -> Decision {
+    /// Decides about a packet, and counts it; also whether a rule that audits would have it dropped.
+    /// Any context.
+    pub(crate) fn decide(table: Option<&Self>, packet: &Packet) -> (Decision, bool) {
         let Some(table) = table else {
-            return Decision {
+            let decision = Decision {
                 verb: Verb::Allow,
                 decider: Decider::Nobody,
             };
+            return (decision, false);
         };
-        let decision = table.policy.decide(packet);
+        let mut audited = false;
+        let decision = table.policy.decide(packet, |index| {
+            audited = true;
+            table.counters.add(
+                table.counter_index(Decider::Rule(index)),
+                packet.headers.len,
+            );
+        });
         table
             .counters
             .add(table.counter_index(decision.decider), packet.headers.len);
-        decision
+        (decision, audited)
     }
 
     fn counter_index(&self, decider: Decider) -> usize {
@@ -106,6 +120,9 @@ impl Firewall {
         }
         writers.ledger = ledger.into();
         writers.generation = writers.generation.wrapping_add(1);
+        if table.policy.mode() == Mode::Audit {
+            pr_warn!("mode audit: NOTHING IS ENFORCED, refusals are only counted\n");
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use ctrfw_core::matcher::{Doubt, Match, Matches};
 use ctrfw_core::memory::List;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::parser::{self, MatchText, TraceStatement};
-use ctrfw_core::rule::Decision;
+use ctrfw_core::rule::{Decision, Mode};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
@@ -139,11 +139,12 @@ impl Tracer {
         state: &HookState<'_>,
         packet: &Packet,
         decision: Decision,
+        mode: Mode,
     ) {
         let expressions = self.expressions.read(state.read_side());
         if expressions.is_some_and(|expressions| expressions.any(packet)) {
             if self.admit() {
-                self.print(skb, packet, decision);
+                self.print(skb, packet, decision, mode);
             } else {
                 self.left_out.add(1u64, Relaxed);
                 self.untold.add(1u64, Relaxed);
@@ -167,7 +168,7 @@ impl Tracer {
     /// Out of line, as formatting needs a large stack frame.
     #[cold]
     #[inline(never)]
-    fn print(&self, skb: &SkBuff, packet: &Packet, decision: Decision) {
+    fn print(&self, skb: &SkBuff, packet: &Packet, decision: Decision, mode: Mode) {
         let untold = self.untold.xchg(0, Relaxed);
         if untold != 0 {
             pr_info!("trace: {} lines left out\n", untold);
@@ -178,6 +179,7 @@ impl Tracer {
             packet,
             device: name_of(skb.device()),
             decision,
+            mode,
         };
         pr_info!("{}\n", format_args!("{event}"));
     }

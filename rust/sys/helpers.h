@@ -8,7 +8,9 @@
 
 struct net;
 struct net_device;
+struct nf_hook_state;
 struct sk_buff;
+struct sock;
 struct task_struct;
 
 /* A per-CPU counter of packets and bytes. */
@@ -37,6 +39,27 @@ bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb, struct net *net);
 struct net_device *ctrfw_nf_bridge_physindev(const struct sk_buff *skb,
 					     struct net *net);
 struct net_device *ctrfw_nf_bridge_physoutdev(const struct sk_buff *skb);
+
+bool ctrfw_skb_bridged(const struct sk_buff *skb);
+
+/* What netfilter answers with; each function's module is held. */
+struct ctrfw_reject {
+	void (*reset4)(struct net *net, struct sock *sk, struct sk_buff *skb,
+		       int hook);
+	void (*reset6)(struct net *net, struct sock *sk, struct sk_buff *skb,
+		       int hook);
+	void (*unreach4)(struct sk_buff *skb, int code, int hook);
+	void (*unreach6)(struct net *net, struct sk_buff *skb,
+			 unsigned char code, unsigned int hook);
+};
+
+bool ctrfw_reject_get(struct ctrfw_reject *reject);
+void ctrfw_reject_put(void);
+void ctrfw_reject_reset(const struct ctrfw_reject *reject, struct sk_buff *skb,
+			const struct nf_hook_state *state);
+void ctrfw_reject_unreach(const struct ctrfw_reject *reject,
+			  struct sk_buff *skb,
+			  const struct nf_hook_state *state, u8 code);
 
 struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count);
 void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes);

@@ -10,6 +10,7 @@ pub(crate) mod net;
 pub(crate) mod netfilter;
 pub(crate) mod procfs;
 pub(crate) mod rcu;
+pub(crate) mod reject;
 pub(crate) mod skbuff;
 pub(crate) mod static_key;
 pub(crate) mod task;

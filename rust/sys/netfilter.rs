@@ -51,6 +51,10 @@ impl<'a> HookState<'a> {
         self.family
     }
 
+    pub(super) fn as_ptr(&self) -> *const bindings::nf_hook_state {
+        self.state
+    }
+
     /// The namespace.
     #[inline]
     pub(crate) fn net(&self) -> &'a Net {

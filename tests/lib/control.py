@@ -54,12 +54,14 @@ class HookStatus:
     seen: int
     dropped: int
     unparsed: int
+    would_drop: int
 
     def __sub__(self, other: Self) -> "HookStatus":
         return HookStatus(
             self.seen - other.seen,
             self.dropped - other.dropped,
             self.unparsed - other.unparsed,
+            self.would_drop - other.would_drop,
         )
 
 
@@ -69,6 +71,7 @@ class Status:
 
     version: str
     mode: str
+    warning: str | None
     generation: int
     rules: int
     memory: int
@@ -83,6 +86,10 @@ class Status:
     def read(cls) -> Self:
         """Reads it, and insists on every line being there in its place."""
         lines = STATUS.read_text().splitlines()
+        # Only where there is something to warn of.
+        warning = None
+        if lines[2].startswith("warning "):
+            warning = lines.pop(2).split(" ", 1)[1]
         plain = ("version", "mode", "generation", "rules", "memory", "namespaces")
         assert [line.split(" ")[0] for line in lines] == [
             *plain,
@@ -100,11 +107,12 @@ class Status:
         for name, line in zip(HOOKS, lines[7:12], strict=True):
             words = line.split(" ")
             assert words[:2] == ["hook", name], line
-            assert words[2::2] == ["seen", "dropped", "unparsed"], line
+            assert words[2::2] == ["seen", "dropped", "unparsed", "would_drop"], line
             hooks[name] = HookStatus(*(int(word) for word in words[3::2]))
         return cls(
             version=values["version"],
             mode=values["mode"],
+            warning=warning,
             generation=int(values["generation"]),
             rules=int(values["rules"]),
             memory=int(values["memory"]),
@@ -125,6 +133,11 @@ class Status:
     def dropped(self) -> int:
         """Packets dropped at all hooks together."""
         return sum(hook.dropped for hook in self.hooks.values())
+
+    @property
+    def would_drop(self) -> int:
+        """Packets at all hooks together that an audit would have dropped."""
+        return sum(hook.would_drop for hook in self.hooks.values())
 
     @property
     def unparsed(self) -> int:

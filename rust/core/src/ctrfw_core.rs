@@ -48,6 +48,7 @@ pub mod parser;
 pub mod policy;
 pub mod port;
 pub mod proto;
+pub mod reject;
 pub mod rule;
 pub mod set;
 pub mod value;

@@ -9,7 +9,7 @@ use crate::fragment::Fragment;
 use crate::iface::IfName;
 use crate::packet::{Packet, Transport};
 use crate::proto::Protocol;
-use crate::rule::Decision;
+use crate::rule::{Decision, Mode};
 
 /// A packet's passage through one hook; prints as the body of its trace line.
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub struct TraceEvent<'a, Id> {
     pub packet: &'a Packet,
     /// The packet's own device.
     pub device: IfName,
-    /// What becomes of it.
+    /// What becomes of it,
     pub decision: Decision,
+    /// in a table of this mode.
+    pub mode: Mode,
 }
 
 impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
@@ -81,7 +83,8 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
         write!(
             f,
             " verdict={} rule={}",
-            self.decision.verb, self.decision.decider
+            self.decision.verb.trace_name(self.mode),
+            self.decision.decider
         )
     }
 }

@@ -19,19 +19,22 @@ use crate::matcher::Key;
 use crate::netns::NetnsMatch;
 use crate::port::PortRange;
 use crate::proto::Protocol;
-use crate::rule::{DefaultVerb, Scope, Verb};
+use crate::reject::Answer;
+use crate::rule::{DefaultVerb, Mode, Scope, Verb};
 use crate::set::{SetKind, SetName};
 use crate::value::Value;
 
-const VERBS: [&str; 2] = ["allow", "deny"];
-const STATEMENTS: [&str; 4] = ["allow", "deny", "default", "set"];
+const VERBS: [&str; 3] = ["allow", "deny", "reject"];
+const STATEMENTS: [&str; 7] = ["allow", "deny", "reject", "audit", "default", "set", "mode"];
 const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
+/// What stands between `reject` and its answer.
+const WITH: &str = "with";
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
-const VERB: &str = "allow or deny";
-const STATEMENT: &str = "allow, deny, default or set";
+const VERB: &str = "allow, deny or reject";
+const STATEMENT: &str = "allow, deny, reject, audit, default, set or mode";
 const SCOPE_KEY: &str = "hook or netns";
 const KEY: &str =
     "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
@@ -45,6 +48,8 @@ const SAME_FAMILY: &str = "an address of the same family as the rest of the rule
 const WITH_PORTS: &str =
     "no port, as the protocol has none (tcp, udp, dccp, sctp and udplite have)";
 const WITH_TYPES: &str = "no ICMP type, as the rule is for packets without";
+const RESET_TCP: &str = "proto tcp in a rule that rejects with tcp-reset";
+const RESET_DEFAULT: &str = "an ICMP error: a default is for every protocol";
 const SOMETHING: &str = "not everything that there is, so that something is left to match";
 const MORE: &str = "a comma or }";
 const QUOTE: &str = "a closing quote";
@@ -144,6 +149,12 @@ impl<'a> MatchText<'a> {
         }
     }
 
+    /// Whether `proto` is the only protocol that is listed.
+    fn only(&self, proto: Protocol) -> bool {
+        self.listed::<Protocol>(Key::Proto)
+            .is_some_and(|mut protocols| protocols.all(|listed| listed == proto))
+    }
+
     /// Whether protocols are listed of which none `has` something.
     fn lacks(&self, has: fn(Protocol) -> bool) -> bool {
         self.listed::<Protocol>(Key::Proto)
@@ -156,10 +167,12 @@ impl<'a> MatchText<'a> {
 // It lives for a line, and boxing it would need memory.
 #[allow(clippy::large_enum_variant)]
 pub enum Statement<'a> {
-    /// `allow ...` or `deny ...`
+    /// `allow ...`, `deny ...`, `reject ...` or `audit ...`
     Rule(Verb, MatchText<'a>),
     /// `default ...`
     Default(DefaultVerb),
+    /// `mode ...`
+    Mode(Mode),
     /// `set NAME {`, and the members that follow on this line
     Set(SetName, Word<'a>, Option<(SetKind, Words<'a>)>),
     /// More members of the set that was begun above
@@ -189,6 +202,7 @@ impl Grammar for Table {
         };
         let statement = match first.text {
             b"default" if first.form == Form::Plain => Statement::Default(default(&mut words)?),
+            b"mode" if first.form == Form::Plain => Statement::Mode(mode(&mut words)?),
             b"set" if first.form == Form::Plain => {
                 let word = words.require(SetName::EXPECTED)?;
                 let name = Some(word)
@@ -207,7 +221,9 @@ impl Grammar for Table {
             _ => {
                 let verb = verb(first)
                     .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
-                Statement::Rule(verb, matches(&mut words, None, KEY, &[])?)
+                let (verb, answer) = with(&mut words, verb, KEY)?;
+                let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
+                Statement::Rule(verb, matches(&mut words, None, reset, KEY, &[])?)
             }
         };
         Ok(Some(statement))
@@ -246,7 +262,7 @@ impl Grammar for Trace {
             b"off" if first.form == Form::Plain => TraceStatement::Off,
             b"all" if first.form == Form::Plain => TraceStatement::Expression(MatchText::default()),
             _ => {
-                let text = matches(&mut words, Some(first), TRACE, &TRACE_WORDS)?;
+                let text = matches(&mut words, Some(first), None, TRACE, &TRACE_WORDS)?;
                 return Ok(Some(TraceStatement::Expression(text)));
             }
         };
@@ -262,13 +278,59 @@ fn verb(word: Word<'_>) -> Option<Verb> {
         _ if word.form != Form::Plain => None,
         b"allow" => Some(Verb::Allow),
         b"deny" => Some(Verb::Deny),
+        b"reject" => Some(Verb::Reject(Answer::default())),
+        b"audit" => Some(Verb::Audit),
         _ => None,
+    }
+}
+
+/// Parses the answer that may stand behind `verb`, and gives its word; it may be `otherwise`, too.
+fn with<'a>(
+    words: &mut Words<'a>,
+    verb: Verb,
+    otherwise: &'static str,
+) -> Result<(Verb, Option<Word<'a>>), Fault> {
+    let Verb::Reject(_) = verb else {
+        return Ok((verb, None));
+    };
+    let mut ahead = *words;
+    let Some(next) = ahead.next() else {
+        return Ok((verb, None));
+    };
+    if next.form != Form::Plain || next.text != WITH.as_bytes() {
+        // Perhaps it is only the beginning of the word so far.
+        let cut = ahead.fault(next, otherwise, begins(next, &[WITH]));
+        return if cut.definite {
+            Ok((verb, None))
+        } else {
+            Err(cut)
+        };
+    }
+    *words = ahead;
+    let word = words.require(Answer::EXPECTED)?;
+    let answer = item::<Answer>(words, word)?;
+    Ok((Verb::Reject(answer), Some(word)))
+}
+
+fn mode(words: &mut Words<'_>) -> Result<Mode, Fault> {
+    let word = words.require(Mode::EXPECTED)?;
+    let mode = item::<Mode>(words, word)?;
+    match words.next() {
+        Some(extra) => Err(words.fault(extra, END, false)),
+        None => Ok(mode),
     }
 }
 
 fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
     let word = words.require(VERB)?;
-    let verb = verb(word).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    // A default is the end of the walk: there is nothing that `audit` could leave the decision to.
+    let verb = verb(word)
+        .filter(|verb| *verb != Verb::Audit)
+        .ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    let (verb, answer) = with(words, verb, SCOPE_KEY)?;
+    if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
+        return Err(words.fault(word, RESET_DEFAULT, false));
+    }
     let (mut hooks, mut netns) = (None, None);
     while let Some(key) = words.next() {
         match key.text {
@@ -312,10 +374,12 @@ fn once<'a, T>(
 }
 
 /// Parses match words up to the end of the line; `first` is one that was already taken. `others` are
-/// words that might have stood there instead.
+/// words that might have stood there instead. `reset` is a word, if there is one, that is in place only
+/// with TCP.
 fn matches<'a>(
     words: &mut Words<'a>,
     first: Option<Word<'a>>,
+    reset: Option<Word<'a>>,
     expected: &'static str,
     others: &[&str],
 ) -> Result<MatchText<'a>, Fault> {
@@ -380,7 +444,14 @@ fn matches<'a>(
         if let Some(word) = type_word.filter(|_| no_types()) {
             return Err(words.fault(word, WITH_TYPES, mendable));
         }
+        let only_tcp = || text.only(Protocol::TCP);
+        if let Some(word) = reset.filter(|_| text.clause(Key::Proto).is_some() && !only_tcp()) {
+            return Err(words.fault(word, RESET_TCP, mendable));
+        }
         next = words.next();
+    }
+    if reset.is_some() && text.clause(Key::Proto).is_none() {
+        return Err(words.missing(RESET_TCP));
     }
     text.len = words.len();
     text.places = places.unwrap_or_default();

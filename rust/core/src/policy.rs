@@ -10,17 +10,20 @@ use crate::matcher::{Matches, Misfit};
 use crate::memory::{List, Memory, NoMemory};
 use crate::packet::Packet;
 use crate::parser::Statement;
-use crate::rule::{Decider, Decision, DefaultVerb, Rule, Verb};
+use crate::rule::{Decider, Decision, DefaultVerb, Mode, Rule, Verb};
 
 /// A line that is at most so long has a canonical form that is not too long.
 const SHORT_LINE: usize = 256;
 
 const ONE_DEFAULT: &str = "one default for each scope";
+const ONE_MODE: &str = "one mode for the table";
 const NEW_NAME: &str = "a name that no other set has";
 const SHORTER: &str = "fewer values on the line: its canonical form is too long; use a set";
 
 /// A policy.
 pub struct Policy<M: Memory> {
+    /// What was said of the mode.
+    mode: Option<Mode>,
     matches: Matches<M>,
     rules: M::List<Rule>,
     defaults: M::List<DefaultVerb>,
@@ -29,6 +32,7 @@ pub struct Policy<M: Memory> {
 impl<M: Memory> Default for Policy<M> {
     fn default() -> Self {
         Self {
+            mode: None,
             matches: Default::default(),
             rules: Default::default(),
             defaults: Default::default(),
@@ -64,6 +68,10 @@ impl<M: Memory> Policy<M> {
                 }
                 Ok(self.defaults.push(default)?)
             }
+            Statement::Mode(mode) => match self.mode.replace(mode) {
+                Some(_) => Err(Refusal::Expected(ONE_MODE)),
+                None => Ok(()),
+            },
             Statement::Set(name, word, members) => {
                 let taken = |policy: &Self| policy.matches.has_set(name);
                 if taken(self) || base.is_some_and(taken) {
@@ -79,8 +87,10 @@ impl<M: Memory> Policy<M> {
         }
     }
 
-    /// Puts `other` behind this policy; its defaults take the place of those for the same scope.
+    /// Puts `other` behind this policy; its defaults take the place of those for the same scope, and its
+    /// mode, if it says one, that of the old mode.
     pub fn append(&mut self, other: &Self) -> Result<(), Misfit> {
+        self.mode = other.mode.or(self.mode);
         let moved = self.matches.append(&other.matches)?;
         for rule in other.rules.iter() {
             self.rules.push(Rule {
@@ -108,6 +118,12 @@ impl<M: Memory> Policy<M> {
     }
 
     // Any context: reading.
+
+    /// Whether refusals are carried out.
+    #[inline]
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or_default()
+    }
 
     /// The match words of the rules, and the sets.
     #[inline]
@@ -142,11 +158,18 @@ impl<M: Memory> Policy<M> {
     }
 
     /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
+    ///
+    /// Rules that audit decide nothing; `audited` is called with the index of each that matches before a
+    /// decision is found.
     #[inline]
-    pub fn decide(&self, packet: &Packet) -> Decision {
+    pub fn decide(&self, packet: &Packet, mut audited: impl FnMut(usize)) -> Decision {
         for (index, rule) in self.rules.iter().enumerate() {
             let doubt = rule.verb.doubt();
             if self.matches.matches(&rule.matches, packet, doubt) {
+                if rule.verb == Verb::Audit {
+                    audited(index);
+                    continue;
+                }
                 return Decision {
                     verb: rule.verb,
                     decider: Decider::Rule(index),
@@ -182,15 +205,23 @@ impl<M: Memory> Policy<M> {
 
     /// How many lines the canonical form has.
     pub fn lines(&self) -> usize {
-        self.matches
-            .lines()
+        self.mode_lines()
+            .saturating_add(self.matches.lines())
             .saturating_add(self.rules.len())
             .saturating_add(self.defaults.len())
     }
 
-    /// Line `index` of the canonical form, which loads back to the same policy: the sets, the rules, the
-    /// defaults.
+    /// How many lines the mode takes: what goes without saying takes none.
+    fn mode_lines(&self) -> usize {
+        usize::from(self.mode() != Mode::default())
+    }
+
+    /// Line `index` of the canonical form, which loads back to the same policy: the mode, the sets, the
+    /// rules, the defaults.
     pub fn line(&self, index: usize) -> Option<impl fmt::Display + '_> {
+        let Some(index) = index.checked_sub(self.mode_lines()) else {
+            return Some(Line::Mode(self.mode()));
+        };
         let Some(index) = index.checked_sub(self.matches.lines()) else {
             return self.matches.line(index).map(Line::Set);
         };
@@ -227,8 +258,9 @@ impl<M: Memory> fmt::Display for RuleLine<'_, M> {
     }
 }
 
-/// A line of one of three kinds.
+/// A line of one of four kinds.
 enum Line<S, R, D> {
+    Mode(Mode),
     Set(S),
     Rule(R),
     Default(D),
@@ -237,6 +269,7 @@ enum Line<S, R, D> {
 impl<S: fmt::Display, R: fmt::Display, D: fmt::Display> fmt::Display for Line<S, R, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Mode(mode) => write!(f, "mode {mode}"),
             Self::Set(set) => set.fmt(f),
             Self::Rule(rule) => rule.fmt(f),
             Self::Default(default) => default.fmt(f),

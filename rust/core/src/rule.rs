@@ -8,6 +8,8 @@ use crate::hook::HookSet;
 use crate::matcher::{Doubt, Match};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
+use crate::reject::Answer;
+use crate::value::Value;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,10 @@ pub enum Verb {
     Allow,
     /// It is dropped.
     Deny,
+    /// It is dropped, and its sender gets an answer.
+    Reject(Answer),
+    /// It would be dropped: that is counted, and the next rule is asked.
+    Audit,
 }
 
 impl Verb {
@@ -23,17 +29,89 @@ impl Verb {
     pub fn doubt(self) -> Doubt {
         match self {
             Self::Allow => Doubt::ALLOW,
-            Self::Deny => Doubt::DENY,
+            Self::Deny | Self::Reject(_) | Self::Audit => Doubt::DENY,
+        }
+    }
+
+    /// Whether the packet is dropped, where that is carried out.
+    #[inline]
+    pub fn refuses(self) -> bool {
+        match self {
+            Self::Deny | Self::Reject(_) => true,
+            Self::Allow | Self::Audit => false,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reject(_) => "reject",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// The name in trace lines, one word, in a table of that mode.
+    pub fn trace_name(self, mode: Mode) -> &'static str {
+        match (mode, self) {
+            (Mode::Audit, Self::Deny) => "would-deny",
+            (Mode::Audit, Self::Reject(_)) => "would-reject",
+            _ => self.word(),
         }
     }
 }
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        })
+        f.write_str(self.word())?;
+        match self {
+            Self::Reject(answer) => answer.fmt(f),
+            Self::Allow | Self::Deny | Self::Audit => Ok(()),
+        }
+    }
+}
+
+/// Whether what a table refuses is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Enforce,
+    /// It is only counted, and everything passes.
+    Audit,
+}
+
+impl Mode {
+    /// Both, in the order in which they are listed.
+    const ALL: [Self; 2] = [Self::Enforce, Self::Audit];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl Value for Mode {
+    const EXPECTED: &'static str = "enforce or audit";
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.word().as_bytes() == text)
+    }
+
+    fn may_become(text: &[u8]) -> bool {
+        Self::ALL
+            .into_iter()
+            .any(|mode| mode.word().as_bytes().starts_with(text))
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

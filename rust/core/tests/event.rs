@@ -13,7 +13,8 @@ use ctrfw_core::iface::IfName;
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags};
 use ctrfw_core::proto::Protocol;
-use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::reject::Answer;
+use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
 use ctrfw_core::value::Value;
 use proptest::prelude::*;
 
@@ -52,6 +53,7 @@ fn tail(headers: Headers) -> String {
             verb: Verb::Allow,
             decider: Decider::Nobody,
         },
+        mode: Mode::Enforce,
     }
     .to_string();
     let front = "trace id=0 netns=1(host) hook=LOCAL_IN in=eth0 out=- dev=eth0 physin=- physout=- ";
@@ -94,6 +96,7 @@ fn whole_lines() {
             verb: Verb::Allow,
             decider: Decider::Nobody,
         },
+        mode: Mode::Enforce,
     };
     assert_eq!(
         event.to_string(),
@@ -120,6 +123,7 @@ fn whole_lines() {
             verb: Verb::Deny,
             decider: Decider::Rule(0),
         },
+        mode: Mode::Enforce,
     };
     assert_eq!(
         event.to_string(),
@@ -365,8 +369,9 @@ fn hooks_verdicts_and_deciders() {
         family: Family::Ipv4,
         headers: headers(&Plan::v4(SYN)),
     };
-    for (hook, verb, decider, hook_text, end) in [
+    for (mode, hook, verb, decider, hook_text, end) in [
         (
+            Mode::Enforce,
             Hook::PreRouting,
             Verb::Allow,
             Decider::Rule(9),
@@ -374,6 +379,7 @@ fn hooks_verdicts_and_deciders() {
             "allow rule=10",
         ),
         (
+            Mode::Enforce,
             Hook::LocalIn,
             Verb::Deny,
             Decider::Rule(0),
@@ -381,6 +387,7 @@ fn hooks_verdicts_and_deciders() {
             "deny rule=1",
         ),
         (
+            Mode::Enforce,
             Hook::Forward,
             Verb::Deny,
             Decider::Default(3),
@@ -388,6 +395,15 @@ fn hooks_verdicts_and_deciders() {
             "deny rule=default",
         ),
         (
+            Mode::Enforce,
+            Hook::Forward,
+            Verb::Reject(Answer::TcpReset),
+            Decider::Rule(1),
+            "FORWARD",
+            "reject rule=2",
+        ),
+        (
+            Mode::Enforce,
             Hook::PostRouting,
             Verb::Allow,
             Decider::Default(0),
@@ -395,11 +411,36 @@ fn hooks_verdicts_and_deciders() {
             "allow rule=default",
         ),
         (
+            Mode::Enforce,
             Hook::LocalOut,
             Verb::Allow,
             Decider::Nobody,
             "LOCAL_OUT",
             "allow rule=default",
+        ),
+        (
+            Mode::Audit,
+            Hook::Forward,
+            Verb::Allow,
+            Decider::Rule(0),
+            "FORWARD",
+            "allow rule=1",
+        ),
+        (
+            Mode::Audit,
+            Hook::Forward,
+            Verb::Deny,
+            Decider::Rule(0),
+            "FORWARD",
+            "would-deny rule=1",
+        ),
+        (
+            Mode::Audit,
+            Hook::Forward,
+            Verb::Reject(Answer::ByProtocol),
+            Decider::Rule(0),
+            "FORWARD",
+            "would-reject rule=1",
         ),
     ] {
         packet.hook = hook;
@@ -408,6 +449,7 @@ fn hooks_verdicts_and_deciders() {
             packet: &packet,
             device: IfName::default(),
             decision: Decision { verb, decider },
+            mode,
         };
         let line = event.to_string();
         assert!(
@@ -467,8 +509,9 @@ proptest! {
             headers: Headers::parse(plan.family(), bytes),
         };
         let decision = Decision { verb: Verb::Deny, decider: Decider::Rule(6) };
+        let mode = Mode::Audit;
         let line =
-            TraceEvent { id: 1, packet: &packet, device, decision }
+            TraceEvent { id: 1, packet: &packet, device, decision, mode }
                 .to_string();
         prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{}", line);
         // It must fit one record of the kernel's log.

@@ -151,6 +151,14 @@ fn told_at_once() {
         "deny netns 4294967296",
         "default drop",
         "default deny from",
+        "reject with x",
+        "reject from ::1 x",
+        "default reject with tcp-reset",
+        "default reject x",
+        "audit with",
+        "default audit",
+        "mode x",
+        "mode audit x",
     ] {
         let fault = Table::parse_line(line.as_bytes()).unwrap_err();
         assert!(fault.definite, "{line}");
@@ -201,6 +209,20 @@ fn told_at_once() {
         ("se", "t x { }"),
         ("set", " x { }"),
         ("set x", " { }"),
+        ("rej", "ect"),
+        ("a", "udit"),
+        ("m", "ode enforce"),
+        ("mode ", " audit"),
+        ("mode enf", "orce"),
+        ("reject w", "ith icmp-net-prohibited"),
+        ("reject with tcp-", "reset proto tcp"),
+        ("reject with tcp-reset", " proto tcp"),
+        ("reject with tcp-reset from ::1 ", " proto tcp"),
+        ("reject with tcp-reset proto 0", "6"),
+        ("reject with icmp-host-", "unreachable"),
+        ("default rej", "ect"),
+        ("default reject wi", "th icmp-port-unreachable"),
+        ("default reject ho", "ok input"),
     ] {
         let fault = Table::parse_line(line.as_bytes()).unwrap_err();
         assert!(!fault.definite, "{line}");

@@ -59,7 +59,7 @@ fn packet(to: &str, dport: u16, input: &str) -> Packet {
 
 /// The number of the rule that decides, from 1, or 0.
 fn decider(policy: &Policy<Heap>, packet: &Packet) -> usize {
-    match policy.decide(packet).decider {
+    match policy.decide(packet, |_| {}).decider {
         Decider::Rule(index) => index + 1,
         _ => 0,
     }

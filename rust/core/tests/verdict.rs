@@ -17,10 +17,11 @@ use ctrfw_core::iface::{IfName, IfPattern};
 use ctrfw_core::matcher::{Doubt, Matches};
 use ctrfw_core::memory::Heap;
 use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::packet::{Headers, Packet, TcpFlags, Transport};
 use ctrfw_core::parser::{Grammar, Trace, TraceStatement};
 use ctrfw_core::policy::Policy;
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::reject::{Answer, Reply, Unreachable};
 use ctrfw_core::rule::{Decider, Decision, Verb};
 use ctrfw_core::value::Value;
 use proptest::collection::vec;
@@ -81,6 +82,42 @@ mod oracle {
         }
     }
 
+    /// The verb of a rule.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Says {
+        Allow,
+        Deny,
+        Reject,
+        RejectWith(&'static str, Unreachable),
+        Audit,
+    }
+
+    impl Says {
+        fn text(self) -> String {
+            match self {
+                Self::Allow => "allow".to_owned(),
+                Self::Deny => "deny".to_owned(),
+                Self::Reject => "reject".to_owned(),
+                Self::Audit => "audit".to_owned(),
+                Self::RejectWith(word, _) => format!("reject with {word}"),
+            }
+        }
+
+        fn allows(self) -> bool {
+            matches!(self, Self::Allow)
+        }
+
+        fn verb(self) -> Verb {
+            match self {
+                Self::Allow => Verb::Allow,
+                Self::Deny => Verb::Deny,
+                Self::Reject => Verb::Reject(Answer::ByProtocol),
+                Self::Audit => Verb::Audit,
+                Self::RejectWith(_, error) => Verb::Reject(Answer::Icmp(error)),
+            }
+        }
+    }
+
     /// Values of a word, of which the packet's must be one or, negated, none.
     #[derive(Clone, Debug)]
     pub struct Listed<T> {
@@ -107,9 +144,9 @@ mod oracle {
         Range(Addr, Addr),
     }
 
-    #[derive(Clone, Debug, Default)]
+    #[derive(Clone, Debug)]
     pub struct Want {
-        pub allow: bool,
+        pub says: Says,
         pub v6: Option<bool>,
         pub from: Option<Listed<Addrs>>,
         pub to: Option<Listed<Addrs>>,
@@ -138,7 +175,7 @@ mod oracle {
 
     #[derive(Clone, Debug)]
     pub struct WantDefault {
-        pub allow: bool,
+        pub says: Says,
         pub hooks: Vec<usize>,
         pub netns: Option<Netns>,
     }
@@ -179,14 +216,6 @@ mod oracle {
             text += &format!(" netns {}", netns.text());
         }
         text
-    }
-
-    fn verb(allow: bool) -> &'static str {
-        if allow {
-            "allow"
-        } else {
-            "deny"
-        }
     }
 
     impl Addrs {
@@ -235,7 +264,7 @@ mod oracle {
 
     impl Want {
         pub fn text(&self) -> String {
-            let mut text = verb(self.allow).to_owned();
+            let mut text = self.says.text();
             let mut add = |key: &str, values: Option<String>| {
                 if let Some(values) = values {
                     text += &format!(" {key} {values}");
@@ -288,8 +317,8 @@ mod oracle {
         }
 
         pub fn holds(&self, seen: &Seen) -> bool {
-            // A field that could not be read: a rule that denies takes it for what it asks for.
-            let unknown = !self.allow;
+            // A field that could not be read: a rule that refuses takes it for what it asks for.
+            let unknown = !self.says.allows();
             let later = matches!(seen.shown, Shown::LaterFragment);
 
             let addr = |wanted: &Option<Listed<Addrs>>, shown: Option<u128>| match (wanted, shown) {
@@ -300,13 +329,13 @@ mod oracle {
             let proto = match (&self.proto, seen.proto) {
                 (None, _) => true,
                 (Some(wanted), Some(shown)) => wanted.holds(|proto| *proto == shown),
-                (Some(_), None) if later => self.allow,
+                (Some(_), None) if later => self.says.allows(),
                 (Some(_), None) => unknown,
             };
             let may_be = |protos: &[u8]| seen.proto.is_none_or(|proto| protos.contains(&proto));
             // What holds of a transport header that is not shown.
             let hidden = |protos: &[u8]| match seen.shown {
-                Shown::LaterFragment => self.allow && may_be(protos),
+                Shown::LaterFragment => self.says.allows() && may_be(protos),
                 Shown::Nothing => unknown && may_be(protos),
                 _ => false,
             };
@@ -375,7 +404,7 @@ mod oracle {
         pub fn text(&self) -> String {
             format!(
                 "default {}{}",
-                verb(self.allow),
+                self.says.text(),
                 scope(&self.hooks, self.netns)
             )
         }
@@ -407,17 +436,25 @@ mod oracle {
         }
     }
 
-    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> Decision {
-        let verb = |allow| if allow { Verb::Allow } else { Verb::Deny };
-        for (index, rule) in rules.iter().enumerate() {
-            if rule.holds(seen) {
-                let decider = Decider::Rule(index);
-                return Decision {
-                    verb: verb(rule.allow),
-                    decider,
-                };
-            }
-        }
+    /// The decision, and the rules that audit the packet on the way to it.
+    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> (Decision, Vec<usize>) {
+        let (audits, others): (Vec<_>, Vec<_>) = (0..rules.len())
+            .filter(|index| rules[*index].holds(seen))
+            .partition(|index| matches!(rules[*index].says, Says::Audit));
+        let end = others.first().copied();
+        let before_end = |index: &usize| end.is_none_or(|end| *index < end);
+        let audited = audits.into_iter().filter(before_end).collect();
+        let decision = match end {
+            Some(index) => Decision {
+                verb: rules[index].says.verb(),
+                decider: Decider::Rule(index),
+            },
+            None => by_default(defaults, seen),
+        };
+        (decision, audited)
+    }
+
+    fn by_default(defaults: &[WantDefault], seen: &Seen) -> Decision {
         let mut fitting: Vec<(usize, &WantDefault)> = defaults
             .iter()
             .enumerate()
@@ -427,7 +464,7 @@ mod oracle {
         fitting.sort_by_key(|(_, default)| std::cmp::Reverse(default.narrowness()));
         match fitting.first() {
             Some((index, default)) => Decision {
-                verb: verb(default.allow),
+                verb: default.says.verb(),
                 decider: Decider::Default(*index),
             },
             None => Decision {
@@ -480,7 +517,7 @@ mod oracle {
     }
 }
 
-use oracle::{Addr, Addrs, IcmpKind, Listed, Netns, Seen, Shown, Want, WantDefault};
+use oracle::{Addr, Addrs, IcmpKind, Listed, Netns, Says, Seen, Shown, Want, WantDefault};
 
 // Few values, so that rules and packets meet.
 
@@ -545,6 +582,16 @@ fn hooks() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+fn says() -> impl Strategy<Value = Says> {
+    prop_oneof![
+        3 => Just(Says::Allow),
+        3 => Just(Says::Deny),
+        1 => Just(Says::Reject),
+        1 => Just(Says::RejectWith("icmp-host-prohibited", Unreachable::HostProhibited)),
+        2 => Just(Says::Audit),
+    ]
+}
+
 const PORTED: [u8; 5] = [6, 17, 33, 132, 136];
 
 fn want() -> BoxedStrategy<Want> {
@@ -585,8 +632,8 @@ fn want() -> BoxedStrategy<Want> {
         hooks(),
         listed(0.3, netns().boxed()),
     );
-    (any::<bool>(), addrs, transport, devices, rest)
-        .prop_map(|(allow, (v6, from, to), transport, devices, rest)| {
+    (says(), addrs, transport, devices, rest)
+        .prop_map(|(says, (v6, from, to), transport, devices, rest)| {
             let (proto, icmp, sport, dport) = transport;
             let (input, output, port_in, port_out) = devices;
             let (mark, places, hooks, netns) = rest;
@@ -601,7 +648,7 @@ fn want() -> BoxedStrategy<Want> {
             let (sport, dport) = (sport.filter(|_| ported), dport.filter(|_| ported));
             let typed = may_be(&[1, 58]) && sport.is_none() && dport.is_none();
             Want {
-                allow,
+                says,
                 v6,
                 from,
                 to,
@@ -623,8 +670,9 @@ fn want() -> BoxedStrategy<Want> {
 }
 
 fn want_default() -> impl Strategy<Value = WantDefault> {
-    (any::<bool>(), hooks(), option::of(netns())).prop_map(|(allow, hooks, netns)| WantDefault {
-        allow,
+    let says = says().prop_filter("a default decides", |says| !matches!(says, Says::Audit));
+    (says, hooks(), option::of(netns())).prop_map(|(says, hooks, netns)| WantDefault {
+        says,
         hooks,
         netns,
     })
@@ -719,8 +767,10 @@ proptest! {
         }
         let policy = policy(&text);
         for seen in packets {
+            let mut audited = vec![];
+            let decision = policy.decide(&seen.packet(), |index| audited.push(index));
             prop_assert_eq!(
-                policy.decide(&seen.packet()),
+                (decision, audited),
                 oracle::decide(&rules, &defaults, &seen),
                 "{}{:#?}", text, seen
             );
@@ -760,7 +810,11 @@ proptest! {
         both.append(&front).unwrap();
         both.append(&back).unwrap();
         prop_assert_eq!(listing(&both), listing(&whole));
-        prop_assert_eq!(both.decide(&seen.packet()), whole.decide(&seen.packet()));
+        let decide = |policy: &Policy<Heap>| {
+            let mut audited = vec![];
+            (policy.decide(&seen.packet(), |index| audited.push(index)), audited)
+        };
+        prop_assert_eq!(decide(&both), decide(&whole));
     }
 
     /// Who cuts a packet or damages it gains nothing by it.
@@ -1132,7 +1186,9 @@ const DOUBT: &[(&str, &[(&str, &str)])] = &[
 #[test]
 fn doubt() {
     for (words, packets) in DOUBT {
-        let both = policy(&format!("allow {words}\ndeny {words}\n"));
+        let both = policy(&format!(
+            "allow {words}\ndeny {words}\nreject {words}\naudit {words}\n"
+        ));
         for (kind, expected) in *packets {
             let packet = packet(kind);
             let mut found = String::new();
@@ -1142,6 +1198,8 @@ fn doubt() {
             if decides(&both, 1, &packet) {
                 found.push('d');
             }
+            assert_eq!(decides(&both, 2, &packet), decides(&both, 1, &packet));
+            assert_eq!(decides(&both, 3, &packet), decides(&both, 1, &packet));
             if traced(words, &packet) {
                 found.push('t');
             }
@@ -1154,7 +1212,7 @@ fn doubt() {
 }
 
 /// Tables, and who decides about packets under them: a rule's number, `d` and a default's (both
-/// from 1), or `-`.
+/// from 1), or `-`; then `a` and the number of each rule that audits them.
 #[test]
 fn policies() {
     #[rustfmt::skip]
@@ -1218,20 +1276,116 @@ fn policies() {
             "default deny hook input\ndefault deny netns host\ndefault deny netns 3",
             &[("whole", "allow -")],
         ),
+        // To reject is to deny, and to say so.
+        (
+            "reject dport 80",
+            &[("whole", "reject 1"), ("first", "reject 1"), ("later", "allow -"),
+                ("tiny", "reject 1"), ("no ports", "reject 1"), ("nothing", "reject 1")],
+        ),
+        (
+            "allow proto tcp dport 22\nreject with tcp-reset proto tcp\ndefault reject with icmp-host-prohibited",
+            &[("whole", "reject with tcp-reset 2"), ("later", "allow 1"),
+                ("icmp", "reject with icmp-host-prohibited d1"), ("tiny", "reject with tcp-reset 2")],
+        ),
+        // What is audited goes on to the next rule, in doubt as what is denied.
+        (
+            "audit dport 80\naudit\nallow proto tcp\naudit\ndefault deny",
+            &[("whole", "allow 3 a1 a2"), ("later", "allow 3 a2"), ("icmp", "deny d1 a2 a4"),
+                ("no ports", "allow 3 a1 a2"), ("nothing", "deny d1 a1 a2 a4")],
+        ),
+        (
+            "audit from 10.1.0.0/16\ndeny dport 80\naudit",
+            &[("whole", "deny 2 a1"), ("icmp", "allow - a1 a3"), ("whole v6", "deny 2")],
+        ),
         // A default is not asked where a rule has spoken.
         ("default deny netns 2 hook forward\nallow", &[("whole", "allow 1")]),
     ];
     for (text, packets) in policies {
         let policy = policy(text);
         for (kind, expected) in *packets {
-            let decision = policy.decide(&packet(kind));
+            let mut audited = String::new();
+            let decision = policy.decide(&packet(kind), |index| {
+                audited += &format!(" a{}", index + 1);
+            });
             let decider = match decision.decider {
                 Decider::Rule(index) => format!("{}", index + 1),
                 Decider::Default(index) => format!("d{}", index + 1),
                 Decider::Nobody => "-".to_owned(),
             };
-            let found = format!("{} {decider}", decision.verb);
+            let found = format!("{} {decider}{audited}", decision.verb);
             assert_eq!(&found, expected, "`{text}` and a packet of kind \"{kind}\"");
+        }
+    }
+}
+
+/// What a rule says behind `reject`, and the codes of the two families: what the kernel's headers
+/// call ICMP_..._UNREACH and ICMP_..._ANO, ICMPV6_NOROUTE, ICMPV6_ADM_PROHIBITED and so on.
+const CODES: [(&str, u8, u8); 7] = [
+    ("icmp-net-unreachable", 0, 0),
+    ("icmp-host-unreachable", 1, 3),
+    ("icmp-proto-unreachable", 2, 4),
+    ("icmp-port-unreachable", 3, 4),
+    ("icmp-net-prohibited", 9, 1),
+    ("icmp-host-prohibited", 10, 1),
+    ("icmp-admin-prohibited", 13, 1),
+];
+
+#[test]
+fn replies() {
+    let reply = |text: &str, kind: &str| {
+        let policy = policy(text);
+        let packet = packet(kind);
+        let Verb::Reject(answer) = policy.rules()[0].verb else {
+            panic!("{text}");
+        };
+        answer.reply(packet.family, &packet.headers)
+    };
+    // By the protocol, if the rule does not say.
+    for (kind, expected) in [
+        ("whole", Some(Reply::Reset)),
+        ("whole v6", Some(Reply::Reset)),
+        ("first", Some(Reply::Reset)),
+        ("icmp", Some(Reply::Unreachable(3))),
+        ("gre", Some(Reply::Unreachable(3))),
+        ("later", None),
+        ("last", None),
+        ("later v6", None),
+        ("later icmp", None),
+        ("later, behind a header", None),
+        ("tiny", None),
+        ("no ports", None),
+        ("no icmp", None),
+        ("no protocol", None),
+        ("headers", None),
+        ("length", None),
+        ("nothing", None),
+        ("version", None),
+    ] {
+        assert_eq!(reply("reject", kind), expected, "{kind}");
+        if kind != "icmp" && kind != "gre" {
+            let reset = reply("reject with tcp-reset proto tcp", kind);
+            assert_eq!(reset, expected, "{kind}");
+        }
+    }
+    assert_eq!(reply("reject with tcp-reset proto tcp", "icmp"), None);
+    for (word, ipv4, ipv6) in CODES {
+        let text = format!("reject with {word}");
+        assert_eq!(reply(&text, "whole"), Some(Reply::Unreachable(ipv4)));
+        assert_eq!(reply(&text, "gre"), Some(Reply::Unreachable(ipv4)));
+        assert_eq!(reply(&text, "whole v6"), Some(Reply::Unreachable(ipv6)));
+        assert_eq!(reply(&text, "later"), None);
+        assert_eq!(reply(&text, "nothing"), None);
+    }
+    // No reset is answered, whatever else it carries, nor what might be one.
+    let mut headers = packet("whole").headers;
+    for flags in (0..=255).map(|flags| Some(TcpFlags(flags))).chain([None]) {
+        if let Transport::Ports { flags: slot, .. } = &mut headers.transport {
+            *slot = flags;
+        }
+        let silent = flags.is_none_or(|flags| flags.to_string().contains("RST"));
+        for answer in common::ANSWERS {
+            let reply = answer.reply(Family::Ipv4, &headers);
+            assert_eq!(reply.is_none(), silent, "{answer:?} {flags:?}");
         }
     }
 }

@@ -20,6 +20,7 @@ use ctrfw_core::matcher::Matches;
 use ctrfw_core::memory::{Heap, NoMemory};
 use ctrfw_core::parser::{Grammar, Statement, Table, Trace, TraceStatement};
 use ctrfw_core::policy::Policy;
+use ctrfw_core::reject::{Answer, Unreachable};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -62,6 +63,10 @@ impl Language for Table {
                 .map(|word| String::from_utf8_lossy(word.raw).into_owned())
                 .collect();
             return Ok(format!("{kind:?} {}", members.join(" ")));
+        }
+        if let Statement::Mode(mode) = item {
+            // A policy says it only where it is not the usual one.
+            return Ok(format!("mode {mode}"));
         }
         let mut policy = Policy::<Heap>::default();
         policy.add(item, None)?;
@@ -384,6 +389,38 @@ fn hook_clause() -> BoxedStrategy<Option<String>> {
     flags("hook", NAMES)
 }
 
+/// All that a rule may answer.
+pub const ANSWERS: [Answer; 9] = [
+    Answer::ByProtocol,
+    Answer::TcpReset,
+    Answer::Icmp(Unreachable::Net),
+    Answer::Icmp(Unreachable::Host),
+    Answer::Icmp(Unreachable::Proto),
+    Answer::Icmp(Unreachable::Port),
+    Answer::Icmp(Unreachable::NetProhibited),
+    Answer::Icmp(Unreachable::HostProhibited),
+    Answer::Icmp(Unreachable::AdminProhibited),
+];
+
+/// Verbs of rules in canonical form.
+fn verb() -> BoxedStrategy<&'static str> {
+    prop_oneof![
+        4 => select(vec!["allow", "deny"]),
+        1 => Just("audit"),
+        1 => select(vec![
+            "reject",
+            "reject with icmp-net-unreachable",
+            "reject with icmp-host-unreachable",
+            "reject with icmp-proto-unreachable",
+            "reject with icmp-port-unreachable",
+            "reject with icmp-net-prohibited",
+            "reject with icmp-host-prohibited",
+            "reject with icmp-admin-prohibited",
+        ]),
+    ]
+    .boxed()
+}
+
 /// Match words in canonical form, every combination that the language has.
 pub fn clauses() -> BoxedStrategy<Vec<String>> {
     let front = any::<bool>().prop_flat_map(|v6| {
@@ -446,10 +483,16 @@ pub fn clauses() -> BoxedStrategy<Vec<String>> {
 
 /// A statement in its canonical form: what it begins with, and the words that may stand in any order.
 pub fn words() -> BoxedStrategy<(String, Vec<String>)> {
-    let verb = || select(vec!["allow", "deny"]);
+    let default_verb = verb().prop_filter("a default decides", |verb| *verb != "audit");
     prop_oneof![
-        4 => (verb(), clauses()).prop_map(|(verb, clauses)| (verb.to_owned(), clauses)),
-        1 => (verb(), hook_clause(), option::of(netns())).prop_map(|(verb, hook, netns)| {
+        8 => (verb(), clauses()).prop_map(|(verb, clauses)| (verb.to_owned(), clauses)),
+        // Nothing but TCP has resets.
+        1 => (clause("from", addr(true)), hook_clause()).prop_map(|(from, hook)| {
+            let words = [from, Some("proto tcp".to_owned()), hook];
+            ("reject with tcp-reset".to_owned(), words.into_iter().flatten().collect())
+        }),
+        1 => Just(("mode audit".to_owned(), vec![])),
+        2 => (default_verb, hook_clause(), option::of(netns())).prop_map(|(verb, hook, netns)| {
             let netns = netns.map(|netns| format!("netns {netns}"));
             (format!("default {verb}"), hook.into_iter().chain(netns).collect())
         }),
@@ -503,7 +546,7 @@ pub fn byte() -> impl Strategy<Value = u8> {
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
-    const WORDS: [&str; 84] = [
+    const WORDS: [&str; 93] = [
         "allow",
         "deny",
         "default",
@@ -588,6 +631,15 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
         "#",
         "# from",
         "fr",
+        "mode",
+        "mode audit",
+        "enforce",
+        "audit",
+        "reject",
+        "with",
+        "with tcp-reset",
+        "with icmp-host-prohibited",
+        "with icmp",
     ];
     let word = prop_oneof![
         12 => select(WORDS.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
@@ -612,7 +664,7 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
 /// A line without its newline: mostly one that begins as a statement does.
 pub fn line() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
-        3 => (select(vec!["allow ", "deny ", "default deny "]), scrap())
+        3 => (select(vec!["allow ", "deny ", "reject ", "audit ", "default deny ", "default reject "]), scrap())
             .prop_map(|(verb, rest)| [verb.as_bytes(), &rest].concat()),
         2 => statement().prop_flat_map(spaced),
         1 => scrap(),
