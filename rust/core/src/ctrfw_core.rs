@@ -50,4 +50,5 @@ pub mod port;
 pub mod proto;
 pub mod rule;
 pub mod set;
+pub mod text;
 pub mod value;

@@ -21,6 +21,7 @@ use crate::port::PortRange;
 use crate::proto::Protocol;
 use crate::rule::{DefaultVerb, Scope, Verb};
 use crate::set::{SetKind, SetName};
+use crate::text;
 use crate::value::Value;
 
 const VERBS: [&str; 2] = ["allow", "deny"];
@@ -28,13 +29,15 @@ const STATEMENTS: [&str; 4] = ["allow", "deny", "default", "set"];
 const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
+/// The words of a rule that are no match words.
+const OPTIONS: [&str; 1] = ["comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow or deny";
 const STATEMENT: &str = "allow, deny, default or set";
 const SCOPE_KEY: &str = "hook or netns";
 const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
-                   fragment, family, hook, netns";
+                   fragment, family, hook, netns, comment";
 const TRACE: &str = "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
                      port-out, mark, fragment, family, hook, netns";
 const END: &str = "nothing more on this line";
@@ -150,11 +153,29 @@ impl<'a> MatchText<'a> {
     }
 }
 
+/// What a rule says beyond its match words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OptionsText<'a> {
+    /// Its comment; empty if it has none.
+    pub comment: &'a [u8],
+}
+
+/// A rule as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleText<'a> {
+    /// What becomes of the packets that it matches.
+    pub verb: Verb,
+    /// Which those are.
+    pub matches: MatchText<'a>,
+    /// What else it says
+    pub options: OptionsText<'a>,
+}
+
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
 pub enum Statement<'a> {
     /// `allow ...` or `deny ...`
-    Rule(Verb, MatchText<'a>),
+    Rule(RuleText<'a>),
     /// `default ...`
     Default(DefaultVerb),
     /// `set NAME {`, and the members that follow on this line
@@ -204,7 +225,7 @@ impl Grammar for Table {
             _ => {
                 let verb = verb(first)
                     .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
-                Statement::Rule(verb, matches(&mut words, None, KEY, &[])?)
+                Statement::Rule(rule(&mut words, verb)?)
             }
         };
         Ok(Some(statement))
@@ -241,7 +262,7 @@ impl Grammar for Trace {
             b"off" if first.form == Form::Plain => TraceStatement::Off,
             b"all" if first.form == Form::Plain => TraceStatement::Expression(MatchText::default()),
             _ => {
-                let text = matches(&mut words, Some(first), TRACE, &TRACE_WORDS)?;
+                let text = matches(&mut words, Some(first), TRACE, &TRACE_WORDS, no_option)?;
                 return Ok(Some(TraceStatement::Expression(text)));
             }
         };
@@ -259,6 +280,26 @@ fn verb(word: Word<'_>) -> Option<Verb> {
         b"deny" => Some(Verb::Deny),
         _ => None,
     }
+}
+
+/// Parses a rule behind its verb, up to the end of the line.
+fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
+    let mut comment = None;
+    let matches = matches(words, None, KEY, &OPTIONS, |words, key| {
+        match key.text {
+            b"comment" => once(words, key, &mut comment, |words| text::COMMENT.parse(words))?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let options = OptionsText {
+        comment: comment.unwrap_or_default(),
+    };
+    Ok(RuleText {
+        verb,
+        matches,
+        options,
+    })
 }
 
 fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
@@ -292,6 +333,11 @@ fn one_netns(words: &mut Words<'_>) -> Result<NetnsMatch, Fault> {
     }
 }
 
+/// There are no words but match words.
+fn no_option<'a>(_words: &mut Words<'a>, _word: Word<'a>) -> Result<bool, Fault> {
+    Ok(false)
+}
+
 /// Fills `slot` by what `parse` makes of the words behind `key`.
 fn once<'a, T>(
     words: &mut Words<'a>,
@@ -307,12 +353,14 @@ fn once<'a, T>(
 }
 
 /// Parses match words up to the end of the line; `first` is one that was already taken. `others` are
-/// words that might have stood there instead.
+/// words that might have stood there instead; `option` is asked to take a word that is no match word,
+/// with what is behind it.
 fn matches<'a>(
     words: &mut Words<'a>,
     first: Option<Word<'a>>,
     expected: &'static str,
     others: &[&str],
+    mut option: impl FnMut(&mut Words<'a>, Word<'a>) -> Result<bool, Fault>,
 ) -> Result<MatchText<'a>, Fault> {
     let mut text = MatchText::default();
     let (mut families, mut places, mut hooks) = (None, None, None);
@@ -332,6 +380,10 @@ fn matches<'a>(
                 let known = Key::ALL.into_iter().find(|key| key.name().as_bytes() == name);
                 let slot = known.and_then(|key| text.clauses.get_mut(key as usize));
                 let (Some(known), Some(slot)) = (known, slot) else {
+                    if key.form == Form::Plain && option(words, key)? {
+                        next = words.next();
+                        continue;
+                    }
                     let may_become = begins(key, others)
                         || begins(key, &FLAG_KEYS)
                         || Key::ALL.into_iter().any(|known| begins(key, &[known.name()]));

@@ -7,10 +7,10 @@ use core::fmt::{self, Write};
 use crate::error::Fault;
 use crate::loader::{Refusal, MAX_LINE};
 use crate::matcher::{Matches, Misfit};
-use crate::memory::{List, Memory, NoMemory};
+use crate::memory::{List, Memory, NoMemory, Span};
 use crate::packet::Packet;
-use crate::parser::Statement;
-use crate::rule::{Decider, Decision, DefaultVerb, Rule, Verb};
+use crate::parser::{OptionsText, Statement};
+use crate::rule::{Decider, Decision, DefaultVerb, Options, Rule, Verb};
 
 /// A line that is at most so long has a canonical form that is not too long.
 const SHORT_LINE: usize = 256;
@@ -24,6 +24,8 @@ pub struct Policy<M: Memory> {
     matches: Matches<M>,
     rules: M::List<Rule>,
     defaults: M::List<DefaultVerb>,
+    /// The texts of the rules, UTF-8.
+    texts: M::List<u8>,
 }
 
 impl<M: Memory> Default for Policy<M> {
@@ -32,6 +34,7 @@ impl<M: Memory> Default for Policy<M> {
             matches: Default::default(),
             rules: Default::default(),
             defaults: Default::default(),
+            texts: Default::default(),
         }
     }
 }
@@ -49,9 +52,15 @@ impl<M: Memory> Policy<M> {
         base: Option<&Self>,
     ) -> Result<(), Refusal<NoMemory>> {
         match statement {
-            Statement::Rule(verb, text) => {
+            Statement::Rule(rule) => {
+                let text = rule.matches;
                 let matches = self.matches.add(&text, base.map(|base| &base.matches))?;
-                self.rules.push(Rule { verb, matches })?;
+                let options = self.add_options(&rule.options)?;
+                self.rules.push(Rule {
+                    verb: rule.verb,
+                    matches,
+                    options,
+                })?;
                 let line = self.rule(self.rules.len().saturating_sub(1));
                 if text.len() > SHORT_LINE && line.is_some_and(|line| !fits(&line)) {
                     return Err(Refusal::Expected(SHORTER));
@@ -79,13 +88,28 @@ impl<M: Memory> Policy<M> {
         }
     }
 
+    fn add_options(&mut self, options: &OptionsText<'_>) -> Result<Options, NoMemory> {
+        Ok(Options {
+            comment: self.add_text(options.comment)?,
+        })
+    }
+
+    fn add_text(&mut self, text: &[u8]) -> Result<Span, NoMemory> {
+        let start = self.texts.len();
+        self.texts.extend(text.iter().copied())?;
+        Span::since(&self.texts, start)
+    }
+
     /// Puts `other` behind this policy; its defaults take the place of those for the same scope.
     pub fn append(&mut self, other: &Self) -> Result<(), Misfit> {
         let moved = self.matches.append(&other.matches)?;
+        let texts = self.texts.len();
+        self.texts.extend(other.texts.iter().copied())?;
         for rule in other.rules.iter() {
             self.rules.push(Rule {
                 verb: rule.verb,
                 matches: moved.to(&rule.matches)?,
+                options: rule.options.behind(texts)?,
             })?;
         }
         for default in other.defaults.iter() {
@@ -139,6 +163,7 @@ impl<M: Memory> Policy<M> {
             .memory()
             .saturating_add(self.rules.memory())
             .saturating_add(self.defaults.memory())
+            .saturating_add(self.texts.memory())
     }
 
     /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
@@ -172,6 +197,11 @@ impl<M: Memory> Policy<M> {
                 decider: Decider::Nobody,
             },
         }
+    }
+
+    /// A text of one of the statements.
+    fn text(&self, text: Span) -> &str {
+        core::str::from_utf8(text.of(&self.texts)).unwrap_or("")
     }
 
     /// Rule `index` in canonical form.
@@ -222,8 +252,12 @@ struct RuleLine<'a, M: Memory> {
 
 impl<M: Memory> fmt::Display for RuleLine<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { verb, matches } = self.rule;
-        write!(f, "{verb}{}", self.policy.matches.display(matches))
+        let Self { policy, rule } = *self;
+        write!(f, "{}{}", rule.verb, policy.matches.display(&rule.matches))?;
+        if !rule.options.comment.is_empty() {
+            write!(f, " comment \"{}\"", policy.text(rule.options.comment))?;
+        }
+        Ok(())
     }
 }
 

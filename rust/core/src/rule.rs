@@ -6,6 +6,7 @@ use core::fmt;
 
 use crate::hook::HookSet;
 use crate::matcher::{Doubt, Match};
+use crate::memory::{NoMemory, Span};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
 
@@ -44,6 +45,24 @@ pub struct Rule {
     pub verb: Verb,
     /// Which those are.
     pub matches: Match,
+    /// What else it says
+    pub options: Options,
+}
+
+/// What a rule says beyond its match words; its texts are the policy's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Its comment; empty if it has none.
+    pub(crate) comment: Span,
+}
+
+impl Options {
+    /// The same options after `count` bytes of text were put in front of the policy's.
+    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            comment: self.comment.behind(count)?,
+        })
+    }
 }
 
 /// Where a default holds.
