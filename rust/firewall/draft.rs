@@ -93,8 +93,8 @@ impl Sink<parser::Table> for Draft {
 
     fn accept(&mut self, statement: Statement<'_>) -> Result<(), Refusal<Obstacle>> {
         let base = self.base.as_deref();
-        if let Statement::Default(default) = &statement {
-            if !base.is_some_and(|base| base.policy.default_for(default).is_some()) {
+        if let Statement::Default(text) = &statement {
+            if base.is_none_or(|base| base.policy.default_for(&text.default).is_none()) {
                 self.new_scopes = self.new_scopes.saturating_add(1);
             }
         }

@@ -106,6 +106,11 @@ impl Firewall {
         if tracing {
             self.tracer.trace(skb, state, &packet, decision);
         }
+        if let Some(table) = table {
+            if let Some(log) = table.log(decision.decider) {
+                self.logger.log(table, log, state, &packet, decision);
+            }
+        }
         match decision.verb {
             Verb::Allow => Verdict::Accept,
             Verb::Deny => {

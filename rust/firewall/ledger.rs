@@ -50,7 +50,7 @@ impl Ledger {
         }
         for (index, (was, is)) in old.policy.defaults().iter().zip(new.policy.defaults()).enumerate() {
             // A default that says something else now begins anew.
-            let total = if was == is {
+            let total = if was.default == is.default {
                 older.total(old, Decider::Default(index))
             } else {
                 Count::default()

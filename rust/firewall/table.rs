@@ -5,12 +5,13 @@
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
-use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::rule::{Decider, Decision, Log, Verb};
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 
 use super::draft::Draft;
 use super::ledger::Ledger;
+use super::log::Quota;
 use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::Firewall;
@@ -22,6 +23,8 @@ pub(crate) struct Table {
     pub(crate) policy: Policy<KernelMemory>,
     /// One for each rule, one for each default, and one for the packets that no statement decided.
     counters: Counters,
+    /// What was logged lately, if any statement logs.
+    pub(super) quota: Option<Quota>,
 }
 
 impl Table {
@@ -31,8 +34,9 @@ impl Table {
             .len()
             .saturating_add(policy.defaults().len());
         Ok(Self {
-            policy,
             counters: Counters::new(statements.saturating_add(1))?,
+            quota: policy.logs().then(Quota::new).transpose()?,
+            policy,
         })
     }
 
@@ -46,6 +50,13 @@ impl Table {
     #[inline]
     pub(crate) fn needs(&self) -> Needs {
         self.policy.matches().needs()
+    }
+
+    /// Whether and how the packets are logged that `decider` decided about.
+    #[inline]
+    pub(crate) fn log(&self, decider: Decider) -> Option<&Log> {
+        self.quota.as_ref()?;
+        self.policy.log(decider)
     }
 
     /// Decides about a packet, and counts it. Any context.
@@ -82,6 +93,7 @@ impl Table {
         self.policy
             .memory()
             .saturating_add(self.counters.memory())
+            .saturating_add(self.quota.as_ref().map_or(0, Quota::memory))
     }
 }
 
@@ -104,7 +116,9 @@ impl Firewall {
         let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
 
         // From here on nothing can fail.
-        self.table.replace(Some(table.clone()));
+        if let Some(old) = self.table.replace(Some(table.clone())) {
+            self.logger.forget(&old);
+        }
         if let Some(old) = &kept {
             // Nobody counts in the old table any more.
             ledger.take_over(&writers.ledger, old, &table);

@@ -17,6 +17,7 @@ use crate::lexer::{Form, Word, Words};
 use crate::mark::MarkMatch;
 use crate::matcher::Key;
 use crate::netns::NetnsMatch;
+use crate::period::Period;
 use crate::port::PortRange;
 use crate::proto::Protocol;
 use crate::rule::{DefaultVerb, Scope, Verb};
@@ -26,18 +27,18 @@ use crate::value::Value;
 
 const VERBS: [&str; 2] = ["allow", "deny"];
 const STATEMENTS: [&str; 4] = ["allow", "deny", "default", "set"];
-const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
+const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
 /// The words of a rule that are no match words.
-const OPTIONS: [&str; 1] = ["comment"];
+const OPTIONS: [&str; 3] = ["log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow or deny";
 const STATEMENT: &str = "allow, deny, default or set";
-const SCOPE_KEY: &str = "hook or netns";
+const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
-                   fragment, family, hook, netns, comment";
+                   fragment, family, hook, netns, log, comment";
 const TRACE: &str = "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
                      port-out, mark, fragment, family, hook, netns";
 const END: &str = "nothing more on this line";
@@ -158,6 +159,26 @@ impl<'a> MatchText<'a> {
 pub struct OptionsText<'a> {
     /// Its comment; empty if it has none.
     pub comment: &'a [u8],
+    /// Whether its packets are logged, and how
+    pub log: Option<LogText<'a>>,
+}
+
+/// How packets are logged.
+#[derive(Clone, Copy, Debug)]
+pub struct LogText<'a> {
+    /// What the lines begin with; empty if nothing was said.
+    pub prefix: &'a [u8],
+    /// In which time there may be a line for each source, destination and destination port
+    pub every: Period,
+}
+
+/// A default statement as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultText<'a> {
+    /// What becomes of which packets
+    pub default: DefaultVerb,
+    /// Whether they are logged, and how
+    pub log: Option<LogText<'a>>,
 }
 
 /// A rule as it is written.
@@ -177,7 +198,7 @@ pub enum Statement<'a> {
     /// `allow ...` or `deny ...`
     Rule(RuleText<'a>),
     /// `default ...`
-    Default(DefaultVerb),
+    Default(DefaultText<'a>),
     /// `set NAME {`, and the members that follow on this line
     Set(SetName, Word<'a>, Option<(SetKind, Words<'a>)>),
     /// More members of the set that was begun above
@@ -284,9 +305,10 @@ fn verb(word: Word<'_>) -> Option<Verb> {
 
 /// Parses a rule behind its verb, up to the end of the line.
 fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
-    let mut comment = None;
+    let (mut comment, mut log) = (None, None);
     let matches = matches(words, None, KEY, &OPTIONS, |words, key| {
         match key.text {
+            b"log" => once(words, key, &mut log, log_option)?,
             b"comment" => once(words, key, &mut comment, |words| text::COMMENT.parse(words))?,
             _ => return Ok(false),
         }
@@ -294,6 +316,7 @@ fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
     })?;
     let options = OptionsText {
         comment: comment.unwrap_or_default(),
+        log,
     };
     Ok(RuleText {
         verb,
@@ -302,14 +325,33 @@ fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
     })
 }
 
-fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
+/// Parses `["PREFIX"] [every TIME]`.
+fn log_option<'a>(words: &mut Words<'a>) -> Result<LogText<'a>, Fault> {
+    let quoted = |word: Word<'_>| matches!(word.form, Form::Quoted | Form::Unclosed);
+    let prefix = match words.peek() {
+        Some(word) if quoted(word) => text::PREFIX.parse(words)?,
+        _ => &[],
+    };
+    let every = match words.peek() {
+        Some(word) if word.form == Form::Plain && word.text == b"every" => {
+            words.next();
+            let word = words.require(Period::EXPECTED)?;
+            item::<Period>(words, word)?
+        }
+        _ => Period::DEFAULT,
+    };
+    Ok(LogText { prefix, every })
+}
+
+fn default<'a>(words: &mut Words<'a>) -> Result<DefaultText<'a>, Fault> {
     let word = words.require(VERB)?;
     let verb = verb(word).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
-    let (mut hooks, mut netns) = (None, None);
+    let (mut hooks, mut netns, mut log) = (None, None, None);
     while let Some(key) = words.next() {
         match key.text {
             b"hook" if key.form == Form::Plain => once(words, key, &mut hooks, flags::<Hook>)?,
             b"netns" if key.form == Form::Plain => once(words, key, &mut netns, one_netns)?,
+            b"log" if key.form == Form::Plain => once(words, key, &mut log, log_option)?,
             _ => return Err(words.fault(key, SCOPE_KEY, begins(key, &SCOPE_KEYS))),
         };
     }
@@ -317,7 +359,8 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
         hooks: hooks.unwrap_or_default(),
         netns: netns.unwrap_or_default(),
     };
-    Ok(DefaultVerb { verb, scope })
+    let default = DefaultVerb { verb, scope };
+    Ok(DefaultText { default, log })
 }
 
 /// The one namespace that a default may name.

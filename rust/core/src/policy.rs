@@ -9,8 +9,9 @@ use crate::loader::{Refusal, MAX_LINE};
 use crate::matcher::{Matches, Misfit};
 use crate::memory::{List, Memory, NoMemory, Span};
 use crate::packet::Packet;
-use crate::parser::{OptionsText, Statement};
-use crate::rule::{Decider, Decision, DefaultVerb, Options, Rule, Verb};
+use crate::parser::{LogText, OptionsText, Statement};
+use crate::period::Period;
+use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Options, Rule, Verb};
 
 /// A line that is at most so long has a canonical form that is not too long.
 const SHORT_LINE: usize = 256;
@@ -23,9 +24,11 @@ const SHORTER: &str = "fewer values on the line: its canonical form is too long;
 pub struct Policy<M: Memory> {
     matches: Matches<M>,
     rules: M::List<Rule>,
-    defaults: M::List<DefaultVerb>,
-    /// The texts of the rules, UTF-8.
+    defaults: M::List<Fallback>,
+    /// The texts of the rules and defaults, UTF-8.
     texts: M::List<u8>,
+    /// Whether any of them logs
+    logs: bool,
 }
 
 impl<M: Memory> Default for Policy<M> {
@@ -35,6 +38,7 @@ impl<M: Memory> Default for Policy<M> {
             rules: Default::default(),
             defaults: Default::default(),
             texts: Default::default(),
+            logs: false,
         }
     }
 }
@@ -67,11 +71,13 @@ impl<M: Memory> Policy<M> {
                 }
                 Ok(())
             }
-            Statement::Default(default) => {
+            Statement::Default(text) => {
+                let default = text.default;
                 if self.default_for(&default).is_some() {
                     return Err(Refusal::Expected(ONE_DEFAULT));
                 }
-                Ok(self.defaults.push(default)?)
+                let log = self.add_log(text.log)?;
+                Ok(self.defaults.push(Fallback { default, log })?)
             }
             Statement::Set(name, word, members) => {
                 let taken = |policy: &Self| policy.matches.has_set(name);
@@ -91,7 +97,17 @@ impl<M: Memory> Policy<M> {
     fn add_options(&mut self, options: &OptionsText<'_>) -> Result<Options, NoMemory> {
         Ok(Options {
             comment: self.add_text(options.comment)?,
+            log: self.add_log(options.log)?,
         })
+    }
+
+    fn add_log(&mut self, log: Option<LogText<'_>>) -> Result<Option<Log>, NoMemory> {
+        let Some(LogText { prefix, every }) = log else {
+            return Ok(None);
+        };
+        self.logs = true;
+        let prefix = self.add_text(prefix)?;
+        Ok(Some(Log { prefix, every }))
     }
 
     fn add_text(&mut self, text: &[u8]) -> Result<Span, NoMemory> {
@@ -112,22 +128,27 @@ impl<M: Memory> Policy<M> {
                 options: rule.options.behind(texts)?,
             })?;
         }
-        for default in other.defaults.iter() {
+        for Fallback { default, log } in other.defaults.iter() {
+            let moved = Fallback {
+                default: *default,
+                log: log.map(|log| log.behind(texts)).transpose()?,
+            };
             match self.default_for(default) {
                 Some(index) => {
                     if let Some(old) = self.defaults.get_mut(index) {
-                        *old = *default;
+                        *old = moved;
                     }
                 }
-                None => self.defaults.push(*default)?,
+                None => self.defaults.push(moved)?,
             }
         }
+        self.logs |= other.logs;
         Ok(())
     }
 
     /// The place of the default for the same scope.
     pub fn default_for(&self, default: &DefaultVerb) -> Option<usize> {
-        let same = |other: &DefaultVerb| other.scope == default.scope;
+        let same = |other: &Fallback| other.default.scope == default.scope;
         self.defaults.iter().position(same)
     }
 
@@ -147,8 +168,32 @@ impl<M: Memory> Policy<M> {
 
     /// The defaults
     #[inline]
-    pub fn defaults(&self) -> &[DefaultVerb] {
+    pub fn defaults(&self) -> &[Fallback] {
         &self.defaults
+    }
+
+    /// Whether any statement logs.
+    #[inline]
+    pub fn logs(&self) -> bool {
+        self.logs
+    }
+
+    /// Whether and how the packets are logged that `decider` decides about.
+    #[inline]
+    pub fn log(&self, decider: Decider) -> Option<&Log> {
+        match decider {
+            Decider::Rule(index) => self.rules.get(index)?.options.log.as_ref(),
+            Decider::Default(index) => self.defaults.get(index)?.log.as_ref(),
+            Decider::Nobody => None,
+        }
+    }
+
+    /// What lines about such packets begin with.
+    pub fn prefix(&self, log: &Log) -> &str {
+        match self.text(log.prefix) {
+            "" => "log",
+            prefix => prefix,
+        }
     }
 
     /// Whether there is nothing to decide by.
@@ -179,7 +224,7 @@ impl<M: Memory> Policy<M> {
             }
         }
         let mut best: Option<(usize, &DefaultVerb)> = None;
-        for (index, default) in self.defaults.iter().enumerate() {
+        for (index, Fallback { default, .. }) in self.defaults.iter().enumerate() {
             let narrower = |(_, best): (usize, &DefaultVerb)| {
                 default.scope.narrowness() > best.scope.narrowness()
             };
@@ -210,6 +255,15 @@ impl<M: Memory> Policy<M> {
         Some(RuleLine { policy: self, rule })
     }
 
+    /// Default `index` in canonical form.
+    pub fn fallback(&self, index: usize) -> Option<impl fmt::Display + '_> {
+        let default = self.defaults.get(index)?;
+        Some(DefaultLine {
+            policy: self,
+            default,
+        })
+    }
+
     /// How many lines the canonical form has.
     pub fn lines(&self) -> usize {
         self.matches
@@ -226,7 +280,7 @@ impl<M: Memory> Policy<M> {
         };
         match index.checked_sub(self.rules.len()) {
             None => self.rule(index).map(Line::Rule),
-            Some(index) => self.defaults.get(index).map(Line::Default),
+            Some(index) => self.fallback(index).map(Line::Default),
         }
     }
 }
@@ -254,8 +308,38 @@ impl<M: Memory> fmt::Display for RuleLine<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, rule } = *self;
         write!(f, "{}{}", rule.verb, policy.matches.display(&rule.matches))?;
+        policy.fmt_log(f, rule.options.log)?;
         if !rule.options.comment.is_empty() {
             write!(f, " comment \"{}\"", policy.text(rule.options.comment))?;
+        }
+        Ok(())
+    }
+}
+
+struct DefaultLine<'a, M: Memory> {
+    policy: &'a Policy<M>,
+    default: &'a Fallback,
+}
+
+impl<M: Memory> fmt::Display for DefaultLine<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, default } = *self;
+        default.default.fmt(f)?;
+        policy.fmt_log(f, default.log)
+    }
+}
+
+impl<M: Memory> Policy<M> {
+    fn fmt_log(&self, f: &mut fmt::Formatter<'_>, log: Option<Log>) -> fmt::Result {
+        let Some(Log { prefix, every }) = log else {
+            return Ok(());
+        };
+        f.write_str(" log")?;
+        if !prefix.is_empty() {
+            write!(f, " \"{}\"", self.text(prefix))?;
+        }
+        if every != Period::DEFAULT {
+            write!(f, " every {every}")?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::matcher::{Doubt, Match};
 use crate::memory::{NoMemory, Span};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
+use crate::period::Period;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Rule {
 pub struct Options {
     /// Its comment; empty if it has none.
     pub(crate) comment: Span,
+    /// Whether its packets are logged, and how
+    pub(crate) log: Option<Log>,
 }
 
 impl Options {
@@ -61,6 +64,26 @@ impl Options {
     pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
         Ok(Self {
             comment: self.comment.behind(count)?,
+            log: self.log.map(|log| log.behind(count)).transpose()?,
+        })
+    }
+}
+
+/// How packets are logged; its text is the policy's.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// What the lines begin with; empty if nothing was said.
+    pub(crate) prefix: Span,
+    /// In which time there may be a line for each source, destination and destination port
+    pub every: Period,
+}
+
+impl Log {
+    /// The same after `count` bytes of text were put in front of the policy's.
+    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            prefix: self.prefix.behind(count)?,
+            ..self
         })
     }
 }
@@ -112,6 +135,15 @@ impl fmt::Display for DefaultVerb {
         }
         Ok(())
     }
+}
+
+/// A default statement.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallback {
+    /// What becomes of which packets
+    pub default: DefaultVerb,
+    /// Whether they are logged, and how
+    pub log: Option<Log>,
 }
 
 /// Who decided about a packet; the numbers are indices from 0.

@@ -8,6 +8,9 @@ use crate::lexer::{Form, Words};
 /// Most bytes of a comment.
 pub const MAX_COMMENT: usize = 128;
 
+/// Most bytes of the prefix of log lines.
+pub const MAX_PREFIX: usize = 63;
+
 /// A kind of quoted text.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
@@ -19,6 +22,12 @@ pub(crate) struct Kind {
 pub(crate) const COMMENT: Kind = Kind {
     max: MAX_COMMENT,
     expected: "a comment between quotes: 1 to 128 bytes of UTF-8 that can be printed",
+};
+
+/// What log lines begin with.
+pub(crate) const PREFIX: Kind = Kind {
+    max: MAX_PREFIX,
+    expected: "a prefix between quotes: 1 to 63 bytes of UTF-8 that can be printed",
 };
 
 impl Kind {
