@@ -47,6 +47,14 @@ module! {
             default: 400,
             description: "Most trace lines at once",
         },
+        log_rate: u32 {
+            default: 20,
+            description: "Most log lines a second in the long run",
+        },
+        log_burst: u32 {
+            default: 200,
+            description: "Most log lines at once",
+        },
     },
 }
 
@@ -68,6 +76,8 @@ impl kernel::Module for Ctrfw {
             sets: module_parameters::max_sets.value() as usize,
             trace_rate: module_parameters::trace_rate.value(),
             trace_burst: module_parameters::trace_burst.value(),
+            log_rate: module_parameters::log_rate.value(),
+            log_burst: module_parameters::log_burst.value(),
         };
         let firewall = firewall::Global::new(limits)?;
         let hooks = sys::netfilter::Registration::new()?;

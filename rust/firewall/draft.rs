@@ -123,13 +123,13 @@ impl Sink<parser::Table> for Draft {
     fn accept(&mut self, statement: Statement<'_>) -> Result<(), Refusal<Obstacle>> {
         // What a verb needs is taken now, so that who writes it hears of it: close(2) could not tell.
         match &statement {
-            Statement::Rule(verb, _) => self.provide(*verb).map_err(Refusal::Sink)?,
-            Statement::Default(default) => self.provide(default.verb).map_err(Refusal::Sink)?,
+            Statement::Rule(text) => self.provide(text.verb).map_err(Refusal::Sink)?,
+            Statement::Default(text) => self.provide(text.default.verb).map_err(Refusal::Sink)?,
             _ => {}
         }
         let base = self.base.as_deref();
-        if let Statement::Default(default) = &statement {
-            if base.is_none_or(|base| base.policy.default_for(default).is_none()) {
+        if let Statement::Default(text) = &statement {
+            if base.is_none_or(|base| base.policy.default_for(&text.default).is_none()) {
                 self.new_scopes = self.new_scopes.saturating_add(1);
             }
         }

@@ -9,7 +9,7 @@ use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::{Headers, Packet};
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::reject::Answer;
-use ctrfw_core::rule::{Mode, Verb};
+use ctrfw_core::rule::{Decision, Mode, Verb};
 use kernel::sync::atomic::Relaxed;
 
 use super::table::Table;
@@ -101,7 +101,11 @@ impl Firewall {
             packet.phys_input = name_of(skb.phys_input(state.net()));
             packet.phys_output = name_of(skb.phys_output());
         }
-        let (decision, audited) = Table::decide(table, &packet);
+        let mut audited = false;
+        let decision = Table::decide(table, &packet, |table, decision| {
+            audited = true;
+            self.log(table, state, &packet, decision);
+        });
         if packet.headers.unparsed.is_some() {
             self.stats.unparsed(packet.hook, packet.headers.len);
         }
@@ -113,6 +117,9 @@ impl Firewall {
         if tracing {
             self.tracer.trace(skb, state, &packet, decision, mode);
         }
+        if let Some(table) = table {
+            self.log(table, state, &packet, decision);
+        }
         if !refused || mode == Mode::Audit {
             return Verdict::Accept;
         }
@@ -121,6 +128,14 @@ impl Firewall {
             reject(table, answer, skb, state, &packet);
         }
         Verdict::Drop
+    }
+
+    /// Logs a packet about which that was decided, if it is to be logged.
+    #[inline]
+    fn log(&self, table: &Table, state: &HookState<'_>, packet: &Packet, decision: Decision) {
+        if let Some(log) = table.log(decision) {
+            self.logger.log(table, log, state, packet, decision);
+        }
     }
 }
 

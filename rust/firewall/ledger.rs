@@ -56,7 +56,7 @@ impl Ledger {
             .enumerate()
         {
             // A default that says something else now begins anew.
-            let total = if was == is {
+            let total = if was.default == is.default {
                 older.total(old, Decider::Default(index))
             } else {
                 Count::default()

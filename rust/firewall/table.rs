@@ -5,12 +5,13 @@
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
-use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
+use ctrfw_core::rule::{Decider, Decision, Log, Mode, Verb};
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 
 use super::draft::{Draft, Finished};
 use super::ledger::Ledger;
+use super::log::Quota;
 use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::Firewall;
@@ -25,6 +26,8 @@ pub(crate) struct Table {
     counters: Counters,
     /// What rejected packets are answered with; there if any statement rejects.
     pub(crate) rejecter: Option<Arc<Rejecter>>,
+    /// What was logged lately, if anything may be logged.
+    pub(super) quota: Option<Quota>,
 }
 
 impl Table {
@@ -32,9 +35,10 @@ impl Table {
         let Finished { policy, rejecter } = finished;
         let statements = policy.rules().len().saturating_add(policy.defaults().len());
         Ok(Self {
-            policy,
             counters: Counters::new(statements.saturating_add(1))?,
             rejecter,
+            quota: policy.logs().then(Quota::new).transpose()?,
+            policy,
         })
     }
 
@@ -50,28 +54,38 @@ impl Table {
         self.policy.matches().needs()
     }
 
-    /// Decides about a packet, and counts it; also whether a rule that audits would have it dropped.
-    /// Any context.
-    pub(crate) fn decide(table: Option<&Self>, packet: &Packet) -> (Decision, bool) {
+    /// Whether and how a packet is logged about which that was decided.
+    #[inline]
+    pub(crate) fn log(&self, decision: Decision) -> Option<Log> {
+        self.quota.as_ref()?;
+        self.policy.log(decision)
+    }
+
+    /// Decides about a packet, and counts it; `audited` is called for each rule that audits it. Any
+    /// context.
+    pub(crate) fn decide(
+        table: Option<&Self>,
+        packet: &Packet,
+        mut audited: impl FnMut(&Self, Decision),
+    ) -> Decision {
         let Some(table) = table else {
-            let decision = Decision {
+            return Decision {
                 verb: Verb::Allow,
                 decider: Decider::Nobody,
             };
-            return (decision, false);
         };
-        let mut audited = false;
+        let count = |decider| {
+            let index = table.counter_index(decider);
+            table.counters.add(index, packet.headers.len);
+        };
         let decision = table.policy.decide(packet, |index| {
-            audited = true;
-            table.counters.add(
-                table.counter_index(Decider::Rule(index)),
-                packet.headers.len,
-            );
+            let decider = Decider::Rule(index);
+            count(decider);
+            let verb = Verb::Audit;
+            audited(table, Decision { verb, decider });
         });
-        table
-            .counters
-            .add(table.counter_index(decision.decider), packet.headers.len);
-        (decision, audited)
+        count(decision.decider);
+        decision
     }
 
     fn counter_index(&self, decider: Decider) -> usize {
@@ -90,7 +104,10 @@ impl Table {
 
     /// How many bytes of memory the table takes.
     pub(crate) fn memory(&self) -> usize {
-        self.policy.memory().saturating_add(self.counters.memory())
+        self.policy
+            .memory()
+            .saturating_add(self.counters.memory())
+            .saturating_add(self.quota.as_ref().map_or(0, Quota::memory))
     }
 }
 
@@ -113,7 +130,9 @@ impl Firewall {
         let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
 
         // From here on nothing can fail.
-        self.table.replace(Some(table.clone()));
+        if let Some(old) = self.table.replace(Some(table.clone())) {
+            self.logger.forget(&old);
+        }
         if let Some(old) = &kept {
             // Nobody counts in the old table any more.
             ledger.take_over(&writers.ledger, old, &table);

@@ -5,7 +5,6 @@
 use core::fmt;
 
 use ctrfw_core::event::TraceEvent;
-use ctrfw_core::limit::RateLimit;
 use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::matcher::{Doubt, Match, Matches};
 use ctrfw_core::memory::List;
@@ -13,17 +12,17 @@ use ctrfw_core::packet::Packet;
 use ctrfw_core::parser::{self, MatchText, TraceStatement};
 use ctrfw_core::rule::{Decision, Mode};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
 use super::memory::{KernelList, KernelMemory};
 use super::obstacle::Obstacle;
+use super::throttle::Throttle;
 use super::Firewall;
 use crate::sys::net::name_of;
 use crate::sys::netfilter::HookState;
 use crate::sys::rcu::RcuCell;
 use crate::sys::skbuff::SkBuff;
-use crate::sys::{static_key, time};
+use crate::sys::static_key;
 
 /// Most expressions at a time.
 const MAX_EXPRESSIONS: usize = 64;
@@ -84,13 +83,7 @@ pub(crate) fn disable() {
 /// The trace.
 pub(crate) struct Tracer {
     expressions: RcuCell<Expressions>,
-    limit: RateLimit,
-    /// The state of `limit`.
-    due: Atomic<u64>,
-    printed: Atomic<u64>,
-    left_out: Atomic<u64>,
-    /// The part of `left_out` that no line has told of yet.
-    untold: Atomic<u64>,
+    throttle: Throttle,
 }
 
 /// What the status file says of the trace.
@@ -108,11 +101,7 @@ impl Tracer {
     pub(crate) fn new(rate: u32, burst: u32) -> Self {
         Self {
             expressions: RcuCell::empty(),
-            limit: RateLimit::new(rate, burst),
-            due: Atomic::new(0),
-            printed: Atomic::new(0),
-            left_out: Atomic::new(0),
-            untold: Atomic::new(0),
+            throttle: Throttle::new("trace", rate, burst),
         }
     }
 
@@ -127,8 +116,8 @@ impl Tracer {
             expressions: self
                 .expressions()
                 .map_or(0, |expressions| expressions.len()),
-            printed: self.printed.load(Relaxed),
-            left_out: self.left_out.load(Relaxed),
+            printed: self.throttle.printed(),
+            left_out: self.throttle.left_out(),
         }
     }
 
@@ -142,38 +131,17 @@ impl Tracer {
         mode: Mode,
     ) {
         let expressions = self.expressions.read(state.read_side());
-        if expressions.is_some_and(|expressions| expressions.any(packet)) {
-            if self.admit() {
-                self.print(skb, packet, decision, mode);
-            } else {
-                self.left_out.add(1u64, Relaxed);
-                self.untold.add(1u64, Relaxed);
-            }
+        let wanted = expressions.is_some_and(|expressions| expressions.any(packet));
+        if wanted && self.throttle.admit() {
+            self.print(skb, packet, decision, mode);
         }
-    }
-
-    /// Whether the limit lets a line pass now. Lock-free: who loses a race tries again.
-    fn admit(&self) -> bool {
-        let now = time::monotonic_ns();
-        let mut state = self.due.load(Relaxed);
-        while let Some(next) = self.limit.admit(state, now) {
-            match self.due.cmpxchg(state, next, Relaxed) {
-                Ok(_) => return true,
-                Err(current) => state = current,
-            }
-        }
-        false
     }
 
     /// Out of line, as formatting needs a large stack frame.
     #[cold]
     #[inline(never)]
     fn print(&self, skb: &SkBuff, packet: &Packet, decision: Decision, mode: Mode) {
-        let untold = self.untold.xchg(0, Relaxed);
-        if untold != 0 {
-            pr_info!("trace: {} lines left out\n", untold);
-        }
-        self.printed.add(1u64, Relaxed);
+        self.throttle.printing();
         let event = TraceEvent {
             id: skb.id(),
             packet,

@@ -9,6 +9,7 @@ pub(crate) mod counters;
 pub(crate) mod net;
 pub(crate) mod netfilter;
 pub(crate) mod procfs;
+pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod reject;
 pub(crate) mod skbuff;

@@ -79,6 +79,9 @@ class Status:
     trace: int
     printed: int
     left_out: int
+    logged: int
+    log_left_out: int
+    log_untold: int
     hooks: dict[str, HookStatus]
     last_error: str
 
@@ -94,6 +97,7 @@ class Status:
         assert [line.split(" ")[0] for line in lines] == [
             *plain,
             "trace",
+            "log",
             *["hook"] * len(HOOKS),
             "last_error",
         ], lines
@@ -103,8 +107,11 @@ class Status:
         }
         count, printed_word, printed, left_out_word, left_out = lines[6].split(" ")[1:]
         assert (printed_word, left_out_word) == ("printed", "left_out"), lines[6]
+        words = lines[7].split(" ")
+        assert words[1::2] == ["printed", "left_out", "untold"], lines[7]
+        logged, log_left_out, log_untold = (int(word) for word in words[2::2])
         hooks = {}
-        for name, line in zip(HOOKS, lines[7:12], strict=True):
+        for name, line in zip(HOOKS, lines[8:13], strict=True):
             words = line.split(" ")
             assert words[:2] == ["hook", name], line
             assert words[2::2] == ["seen", "dropped", "unparsed", "would_drop"], line
@@ -120,8 +127,11 @@ class Status:
             trace=int(count),
             printed=int(printed),
             left_out=int(left_out),
+            logged=logged,
+            log_left_out=log_left_out,
+            log_untold=log_untold,
             hooks=hooks,
-            last_error=lines[12].split(" ", 1)[1],
+            last_error=lines[13].split(" ", 1)[1],
         )
 
     @property

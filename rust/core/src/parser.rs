@@ -17,28 +17,32 @@ use crate::lexer::{Form, Word, Words};
 use crate::mark::MarkMatch;
 use crate::matcher::Key;
 use crate::netns::NetnsMatch;
+use crate::period::Period;
 use crate::port::PortRange;
 use crate::proto::Protocol;
 use crate::reject::Answer;
 use crate::rule::{DefaultVerb, Mode, Scope, Verb};
 use crate::set::{SetKind, SetName};
+use crate::text;
 use crate::value::Value;
 
 const VERBS: [&str; 3] = ["allow", "deny", "reject"];
 const STATEMENTS: [&str; 7] = ["allow", "deny", "reject", "audit", "default", "set", "mode"];
-const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
+const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// What stands between `reject` and its answer.
 const WITH: &str = "with";
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
+/// The words of a rule that are no match words.
+const OPTIONS: [&str; 3] = ["log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow, deny or reject";
 const STATEMENT: &str = "allow, deny, reject, audit, default, set or mode";
-const SCOPE_KEY: &str = "hook or netns";
+const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str =
     "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
-                   fragment, family, hook, netns";
+                   fragment, family, hook, netns, log, comment";
 const TRACE: &str =
     "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
                      port-out, mark, fragment, family, hook, netns";
@@ -162,15 +166,53 @@ impl<'a> MatchText<'a> {
     }
 }
 
+/// What a rule says beyond its match words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OptionsText<'a> {
+    /// Its comment; empty if it has none.
+    pub comment: &'a [u8],
+    /// Whether its packets are logged, and how
+    pub log: Option<LogText<'a>>,
+}
+
+/// How packets are logged.
+#[derive(Clone, Copy, Debug)]
+pub struct LogText<'a> {
+    /// What the lines begin with; empty if nothing was said.
+    pub prefix: &'a [u8],
+    /// In which time there may be a line for each source, destination and destination port
+    pub every: Period,
+}
+
+/// A default statement as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultText<'a> {
+    /// What becomes of which packets
+    pub default: DefaultVerb,
+    /// Whether they are logged, and how
+    pub log: Option<LogText<'a>>,
+}
+
+/// A rule as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleText<'a> {
+    /// What becomes of the packets that it matches.
+    pub verb: Verb,
+    /// Which those are.
+    pub matches: MatchText<'a>,
+    /// What else it says
+    pub options: OptionsText<'a>,
+}
+
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
 // It lives for a line, and boxing it would need memory.
 #[allow(clippy::large_enum_variant)]
 pub enum Statement<'a> {
     /// `allow ...`, `deny ...`, `reject ...` or `audit ...`
-    Rule(Verb, MatchText<'a>),
+    Rule(RuleText<'a>),
     /// `default ...`
-    Default(DefaultVerb),
+    Default(DefaultText<'a>),
     /// `mode ...`
     Mode(Mode),
     /// `set NAME {`, and the members that follow on this line
@@ -221,9 +263,7 @@ impl Grammar for Table {
             _ => {
                 let verb = verb(first)
                     .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
-                let (verb, answer) = with(&mut words, verb, KEY)?;
-                let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
-                Statement::Rule(verb, matches(&mut words, None, reset, KEY, &[])?)
+                Statement::Rule(rule(&mut words, verb)?)
             }
         };
         Ok(Some(statement))
@@ -262,7 +302,14 @@ impl Grammar for Trace {
             b"off" if first.form == Form::Plain => TraceStatement::Off,
             b"all" if first.form == Form::Plain => TraceStatement::Expression(MatchText::default()),
             _ => {
-                let text = matches(&mut words, Some(first), None, TRACE, &TRACE_WORDS)?;
+                let text = matches(
+                    &mut words,
+                    Some(first),
+                    None,
+                    TRACE,
+                    &TRACE_WORDS,
+                    no_option,
+                )?;
                 return Ok(Some(TraceStatement::Expression(text)));
             }
         };
@@ -321,7 +368,49 @@ fn mode(words: &mut Words<'_>) -> Result<Mode, Fault> {
     }
 }
 
-fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
+/// Parses a rule behind its verb, up to the end of the line.
+fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
+    let (verb, answer) = with(words, verb, KEY)?;
+    let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
+    let (mut comment, mut log) = (None, None);
+    let matches = matches(words, None, reset, KEY, &OPTIONS, |words, key| {
+        match key.text {
+            b"log" => once(words, key, &mut log, log_option)?,
+            b"comment" => once(words, key, &mut comment, |words| text::COMMENT.parse(words))?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let options = OptionsText {
+        comment: comment.unwrap_or_default(),
+        log,
+    };
+    Ok(RuleText {
+        verb,
+        matches,
+        options,
+    })
+}
+
+/// Parses `["PREFIX"] [every TIME]`.
+fn log_option<'a>(words: &mut Words<'a>) -> Result<LogText<'a>, Fault> {
+    let quoted = |word: Word<'_>| matches!(word.form, Form::Quoted | Form::Unclosed);
+    let prefix = match words.peek() {
+        Some(word) if quoted(word) => text::PREFIX.parse(words)?,
+        _ => &[],
+    };
+    let every = match words.peek() {
+        Some(word) if word.form == Form::Plain && word.text == b"every" => {
+            words.next();
+            let word = words.require(Period::EXPECTED)?;
+            item::<Period>(words, word)?
+        }
+        _ => Period::DEFAULT,
+    };
+    Ok(LogText { prefix, every })
+}
+
+fn default<'a>(words: &mut Words<'a>) -> Result<DefaultText<'a>, Fault> {
     let word = words.require(VERB)?;
     // A default is the end of the walk: there is nothing that `audit` could leave the decision to.
     let verb = verb(word)
@@ -331,11 +420,12 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
     if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
         return Err(words.fault(word, RESET_DEFAULT, false));
     }
-    let (mut hooks, mut netns) = (None, None);
+    let (mut hooks, mut netns, mut log) = (None, None, None);
     while let Some(key) = words.next() {
         match key.text {
             b"hook" if key.form == Form::Plain => once(words, key, &mut hooks, flags::<Hook>)?,
             b"netns" if key.form == Form::Plain => once(words, key, &mut netns, one_netns)?,
+            b"log" if key.form == Form::Plain => once(words, key, &mut log, log_option)?,
             _ => return Err(words.fault(key, SCOPE_KEY, begins(key, &SCOPE_KEYS))),
         };
     }
@@ -343,7 +433,8 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
         hooks: hooks.unwrap_or_default(),
         netns: netns.unwrap_or_default(),
     };
-    Ok(DefaultVerb { verb, scope })
+    let default = DefaultVerb { verb, scope };
+    Ok(DefaultText { default, log })
 }
 
 /// The one namespace that a default may name.
@@ -357,6 +448,11 @@ fn one_netns(words: &mut Words<'_>) -> Result<NetnsMatch, Fault> {
         }
         None => Ok(netns),
     }
+}
+
+/// There are no words but match words.
+fn no_option<'a>(_words: &mut Words<'a>, _word: Word<'a>) -> Result<bool, Fault> {
+    Ok(false)
 }
 
 /// Fills `slot` by what `parse` makes of the words behind `key`.
@@ -375,13 +471,14 @@ fn once<'a, T>(
 
 /// Parses match words up to the end of the line; `first` is one that was already taken. `others` are
 /// words that might have stood there instead. `reset` is a word, if there is one, that is in place only
-/// with TCP.
+/// with TCP. `option` is asked to take a word that is no match word, with what is behind it.
 fn matches<'a>(
     words: &mut Words<'a>,
     first: Option<Word<'a>>,
     reset: Option<Word<'a>>,
     expected: &'static str,
     others: &[&str],
+    mut option: impl FnMut(&mut Words<'a>, Word<'a>) -> Result<bool, Fault>,
 ) -> Result<MatchText<'a>, Fault> {
     let mut text = MatchText::default();
     let (mut families, mut places, mut hooks) = (None, None, None);
@@ -407,6 +504,10 @@ fn matches<'a>(
                     .find(|key| key.name().as_bytes() == name);
                 let slot = known.and_then(|key| text.clauses.get_mut(key as usize));
                 let (Some(known), Some(slot)) = (known, slot) else {
+                    if key.form == Form::Plain && option(words, key)? {
+                        next = words.next();
+                        continue;
+                    }
                     let may_become = begins(key, others)
                         || begins(key, &FLAG_KEYS)
                         || Key::ALL

@@ -7,10 +7,11 @@ use core::fmt::{self, Write};
 use crate::error::Fault;
 use crate::loader::{Refusal, MAX_LINE};
 use crate::matcher::{Matches, Misfit};
-use crate::memory::{List, Memory, NoMemory};
+use crate::memory::{List, Memory, NoMemory, Span};
 use crate::packet::Packet;
-use crate::parser::Statement;
-use crate::rule::{Decider, Decision, DefaultVerb, Mode, Rule, Verb};
+use crate::parser::{LogText, OptionsText, Statement};
+use crate::period::Period;
+use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Mode, Options, Rule, Verb};
 
 /// A line that is at most so long has a canonical form that is not too long.
 const SHORT_LINE: usize = 256;
@@ -26,7 +27,11 @@ pub struct Policy<M: Memory> {
     mode: Option<Mode>,
     matches: Matches<M>,
     rules: M::List<Rule>,
-    defaults: M::List<DefaultVerb>,
+    defaults: M::List<Fallback>,
+    /// The texts of the rules and defaults, UTF-8.
+    texts: M::List<u8>,
+    /// Whether any of them logs
+    logs: bool,
 }
 
 impl<M: Memory> Default for Policy<M> {
@@ -36,6 +41,8 @@ impl<M: Memory> Default for Policy<M> {
             matches: Default::default(),
             rules: Default::default(),
             defaults: Default::default(),
+            texts: Default::default(),
+            logs: false,
         }
     }
 }
@@ -53,20 +60,29 @@ impl<M: Memory> Policy<M> {
         base: Option<&Self>,
     ) -> Result<(), Refusal<NoMemory>> {
         match statement {
-            Statement::Rule(verb, text) => {
+            Statement::Rule(rule) => {
+                let text = rule.matches;
                 let matches = self.matches.add(&text, base.map(|base| &base.matches))?;
-                self.rules.push(Rule { verb, matches })?;
+                let options = self.add_options(&rule.options)?;
+                self.logs |= rule.verb == Verb::Audit;
+                self.rules.push(Rule {
+                    verb: rule.verb,
+                    matches,
+                    options,
+                })?;
                 let line = self.rule(self.rules.len().saturating_sub(1));
                 if text.len() > SHORT_LINE && line.is_some_and(|line| !fits(&line)) {
                     return Err(Refusal::Expected(SHORTER));
                 }
                 Ok(())
             }
-            Statement::Default(default) => {
+            Statement::Default(text) => {
+                let default = text.default;
                 if self.default_for(&default).is_some() {
                     return Err(Refusal::Expected(ONE_DEFAULT));
                 }
-                Ok(self.defaults.push(default)?)
+                let log = self.add_log(text.log)?;
+                Ok(self.defaults.push(Fallback { default, log })?)
             }
             Statement::Mode(mode) => match self.mode.replace(mode) {
                 Some(_) => Err(Refusal::Expected(ONE_MODE)),
@@ -87,33 +103,63 @@ impl<M: Memory> Policy<M> {
         }
     }
 
+    fn add_options(&mut self, options: &OptionsText<'_>) -> Result<Options, NoMemory> {
+        Ok(Options {
+            comment: self.add_text(options.comment)?,
+            log: self.add_log(options.log)?,
+        })
+    }
+
+    fn add_log(&mut self, log: Option<LogText<'_>>) -> Result<Option<Log>, NoMemory> {
+        let Some(LogText { prefix, every }) = log else {
+            return Ok(None);
+        };
+        self.logs = true;
+        let prefix = self.add_text(prefix)?;
+        Ok(Some(Log { prefix, every }))
+    }
+
+    fn add_text(&mut self, text: &[u8]) -> Result<Span, NoMemory> {
+        let start = self.texts.len();
+        self.texts.extend(text.iter().copied())?;
+        Span::since(&self.texts, start)
+    }
+
     /// Puts `other` behind this policy; its defaults take the place of those for the same scope, and its
     /// mode, if it says one, that of the old mode.
     pub fn append(&mut self, other: &Self) -> Result<(), Misfit> {
         self.mode = other.mode.or(self.mode);
         let moved = self.matches.append(&other.matches)?;
+        let texts = self.texts.len();
+        self.texts.extend(other.texts.iter().copied())?;
         for rule in other.rules.iter() {
             self.rules.push(Rule {
                 verb: rule.verb,
                 matches: moved.to(&rule.matches)?,
+                options: rule.options.behind(texts)?,
             })?;
         }
-        for default in other.defaults.iter() {
+        for Fallback { default, log } in other.defaults.iter() {
+            let moved = Fallback {
+                default: *default,
+                log: log.map(|log| log.behind(texts)).transpose()?,
+            };
             match self.default_for(default) {
                 Some(index) => {
                     if let Some(old) = self.defaults.get_mut(index) {
-                        *old = *default;
+                        *old = moved;
                     }
                 }
-                None => self.defaults.push(*default)?,
+                None => self.defaults.push(moved)?,
             }
         }
+        self.logs |= other.logs;
         Ok(())
     }
 
     /// The place of the default for the same scope.
     pub fn default_for(&self, default: &DefaultVerb) -> Option<usize> {
-        let same = |other: &DefaultVerb| other.scope == default.scope;
+        let same = |other: &Fallback| other.default.scope == default.scope;
         self.defaults.iter().position(same)
     }
 
@@ -139,8 +185,36 @@ impl<M: Memory> Policy<M> {
 
     /// The defaults
     #[inline]
-    pub fn defaults(&self) -> &[DefaultVerb] {
+    pub fn defaults(&self) -> &[Fallback] {
         &self.defaults
+    }
+
+    /// Whether anything may be logged.
+    #[inline]
+    pub fn logs(&self) -> bool {
+        self.logs || self.mode() == Mode::Audit
+    }
+
+    /// Whether and how a packet is logged about which that was decided: as its statement says; and what
+    /// is on trial, be it the rule or the whole table, also without a word.
+    #[inline]
+    pub fn log(&self, decision: Decision) -> Option<Log> {
+        let said = match decision.decider {
+            Decider::Rule(index) => self.rules.get(index)?.options.log,
+            Decider::Default(index) => self.defaults.get(index)?.log,
+            Decider::Nobody => None,
+        };
+        let verb = decision.verb;
+        let trial = verb == Verb::Audit || (verb.refuses() && self.mode() == Mode::Audit);
+        said.or_else(|| trial.then(Log::default))
+    }
+
+    /// What lines about such packets begin with.
+    pub fn prefix(&self, log: &Log) -> &str {
+        match self.text(log.prefix) {
+            "" => "log",
+            prefix => prefix,
+        }
     }
 
     /// Whether there is nothing to decide by.
@@ -155,6 +229,7 @@ impl<M: Memory> Policy<M> {
             .memory()
             .saturating_add(self.rules.memory())
             .saturating_add(self.defaults.memory())
+            .saturating_add(self.texts.memory())
     }
 
     /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
@@ -177,7 +252,7 @@ impl<M: Memory> Policy<M> {
             }
         }
         let mut best: Option<(usize, &DefaultVerb)> = None;
-        for (index, default) in self.defaults.iter().enumerate() {
+        for (index, Fallback { default, .. }) in self.defaults.iter().enumerate() {
             let narrower = |(_, best): (usize, &DefaultVerb)| {
                 default.scope.narrowness() > best.scope.narrowness()
             };
@@ -197,10 +272,24 @@ impl<M: Memory> Policy<M> {
         }
     }
 
+    /// A text of one of the statements.
+    fn text(&self, text: Span) -> &str {
+        core::str::from_utf8(text.of(&self.texts)).unwrap_or("")
+    }
+
     /// Rule `index` in canonical form.
     pub fn rule(&self, index: usize) -> Option<impl fmt::Display + '_> {
         let rule = self.rules.get(index)?;
         Some(RuleLine { policy: self, rule })
+    }
+
+    /// Default `index` in canonical form.
+    pub fn fallback(&self, index: usize) -> Option<impl fmt::Display + '_> {
+        let default = self.defaults.get(index)?;
+        Some(DefaultLine {
+            policy: self,
+            default,
+        })
     }
 
     /// How many lines the canonical form has.
@@ -227,7 +316,7 @@ impl<M: Memory> Policy<M> {
         };
         match index.checked_sub(self.rules.len()) {
             None => self.rule(index).map(Line::Rule),
-            Some(index) => self.defaults.get(index).map(Line::Default),
+            Some(index) => self.fallback(index).map(Line::Default),
         }
     }
 }
@@ -253,8 +342,42 @@ struct RuleLine<'a, M: Memory> {
 
 impl<M: Memory> fmt::Display for RuleLine<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { verb, matches } = self.rule;
-        write!(f, "{verb}{}", self.policy.matches.display(matches))
+        let Self { policy, rule } = *self;
+        write!(f, "{}{}", rule.verb, policy.matches.display(&rule.matches))?;
+        policy.fmt_log(f, rule.options.log)?;
+        if !rule.options.comment.is_empty() {
+            write!(f, " comment \"{}\"", policy.text(rule.options.comment))?;
+        }
+        Ok(())
+    }
+}
+
+struct DefaultLine<'a, M: Memory> {
+    policy: &'a Policy<M>,
+    default: &'a Fallback,
+}
+
+impl<M: Memory> fmt::Display for DefaultLine<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, default } = *self;
+        default.default.fmt(f)?;
+        policy.fmt_log(f, default.log)
+    }
+}
+
+impl<M: Memory> Policy<M> {
+    fn fmt_log(&self, f: &mut fmt::Formatter<'_>, log: Option<Log>) -> fmt::Result {
+        let Some(Log { prefix, every }) = log else {
+            return Ok(());
+        };
+        f.write_str(" log")?;
+        if !prefix.is_empty() {
+            write!(f, " \"{}\"", self.text(prefix))?;
+        }
+        if every != Period::DEFAULT {
+            write!(f, " every {every}")?;
+        }
+        Ok(())
     }
 }
 

@@ -6,8 +6,10 @@ use core::fmt;
 
 use crate::hook::HookSet;
 use crate::matcher::{Doubt, Match};
+use crate::memory::{NoMemory, Span};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
+use crate::period::Period;
 use crate::reject::Answer;
 use crate::value::Value;
 
@@ -122,6 +124,46 @@ pub struct Rule {
     pub verb: Verb,
     /// Which those are.
     pub matches: Match,
+    /// What else it says
+    pub options: Options,
+}
+
+/// What a rule says beyond its match words; its texts are the policy's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Its comment; empty if it has none.
+    pub(crate) comment: Span,
+    /// Whether its packets are logged, and how
+    pub(crate) log: Option<Log>,
+}
+
+impl Options {
+    /// The same options after `count` bytes of text were put in front of the policy's.
+    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            comment: self.comment.behind(count)?,
+            log: self.log.map(|log| log.behind(count)).transpose()?,
+        })
+    }
+}
+
+/// How packets are logged; its text is the policy's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log {
+    /// What the lines begin with; empty if nothing was said.
+    pub(crate) prefix: Span,
+    /// In which time there may be a line for each source, destination and destination port
+    pub every: Period,
+}
+
+impl Log {
+    /// The same after `count` bytes of text were put in front of the policy's.
+    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            prefix: self.prefix.behind(count)?,
+            ..self
+        })
+    }
 }
 
 /// Where a default holds.
@@ -171,6 +213,15 @@ impl fmt::Display for DefaultVerb {
         }
         Ok(())
     }
+}
+
+/// A default statement.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallback {
+    /// What becomes of which packets
+    pub default: DefaultVerb,
+    /// Whether they are logged, and how
+    pub log: Option<Log>,
 }
 
 /// Who decided about a packet; the numbers are indices from 0.

@@ -62,7 +62,7 @@ impl OpenFile for Counters {
             return;
         }
         let index = index.wrapping_sub(table.policy.rules().len());
-        if let Some(default) = table.policy.defaults().get(index) {
+        if let Some(default) = table.policy.fallback(index) {
             let total = ledger.total(table, Decider::Default(index));
             to.call_printf(format_args!(
                 "default packets {} bytes {} {}\n",

@@ -72,6 +72,11 @@ impl OpenFile for Status {
             "trace {} printed {} left_out {}\n",
             trace.expressions, trace.printed, trace.left_out
         ));
+        let log = firewall.logger.stats();
+        to.call_printf(format_args!(
+            "log printed {} left_out {} untold {}\n",
+            log.printed, log.left_out, log.untold
+        ));
         for hook in Hook::ALL {
             let stats = firewall.stats.at(hook);
             to.call_printf(format_args!(
