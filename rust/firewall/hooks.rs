@@ -99,7 +99,12 @@ impl Firewall {
             packet.phys_input = name_of(skb.phys_input(state.net()));
             packet.phys_output = name_of(skb.phys_output());
         }
-        let decision = Table::decide(table, &packet);
+        // Of the two hooks that do not tell whose a packet is. Broadcast is for the host as well.
+        let own = |addr| match state.hook() {
+            Hook::PreRouting => state.net().takes(addr, state.input()),
+            _ => state.net().owns(addr, state.output()),
+        };
+        let decision = Table::decide(table, &packet, own);
         if packet.headers.unparsed.is_some() {
             self.stats.unparsed(packet.hook, packet.headers.len);
         }

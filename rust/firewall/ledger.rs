@@ -15,6 +15,7 @@ pub(crate) struct Ledger {
     rules: KVVec<Count>,
     defaults: KVVec<Count>,
     nobody: Count,
+    failsafe: Count,
 }
 
 impl Ledger {
@@ -23,6 +24,7 @@ impl Ledger {
             Decider::Rule(index) => self.rules.get(index),
             Decider::Default(index) => self.defaults.get(index),
             Decider::Nobody => Some(&self.nobody),
+            Decider::Failsafe => Some(&self.failsafe),
         };
         before.copied().unwrap_or_default()
     }
@@ -38,6 +40,7 @@ impl Ledger {
             rules: KVVec::with_capacity(table.policy.rules().len(), GFP_KERNEL)?,
             defaults: KVVec::with_capacity(table.policy.defaults().len(), GFP_KERNEL)?,
             nobody: Count::default(),
+            failsafe: Count::default(),
         })
     }
 
@@ -58,6 +61,9 @@ impl Ledger {
             drop(self.defaults.push_within_capacity(total));
         }
         self.nobody = older.total(old, Decider::Nobody);
+        if old.policy.failsafe() == new.policy.failsafe() {
+            self.failsafe = older.total(old, Decider::Failsafe);
+        }
     }
 
     /// How many bytes of memory it takes.

@@ -2,6 +2,8 @@
 
 //! The table in force, and how a new one takes its place.
 
+use core::net::IpAddr;
+
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
@@ -21,7 +23,8 @@ use crate::sys::counters::{Count, Counters};
 pub(crate) struct Table {
     /// The policy
     pub(crate) policy: Policy<KernelMemory>,
-    /// One for each rule, one for each default, and one for the packets that no statement decided.
+    /// One for each rule, one for each default, one for the packets that no statement decided, and one
+    /// for the `failsafe`.
     counters: Counters,
     /// What was logged lately, if any statement logs.
     pub(super) quota: Option<Quota>,
@@ -34,7 +37,7 @@ impl Table {
             .len()
             .saturating_add(policy.defaults().len());
         Ok(Self {
-            counters: Counters::new(statements.saturating_add(1))?,
+            counters: Counters::new(statements.saturating_add(2))?,
             quota: policy.logs().then(Quota::new).transpose()?,
             policy,
         })
@@ -59,15 +62,27 @@ impl Table {
         self.policy.log(decider)
     }
 
-    /// Decides about a packet, and counts it. Any context.
-    pub(crate) fn decide(table: Option<&Self>, packet: &Packet) -> Decision {
+    /// Decides about a packet, and counts it; `own` tells whose an address is, for the `failsafe`. Any
+    /// context.
+    pub(crate) fn decide(
+        table: Option<&Self>,
+        packet: &Packet,
+        own: impl FnOnce(IpAddr) -> bool,
+    ) -> Decision {
         let Some(table) = table else {
             return Decision {
                 verb: Verb::Allow,
                 decider: Decider::Nobody,
             };
         };
-        let decision = table.policy.decide(packet);
+        let decision = if table.policy.is_failsafe(packet, own) {
+            Decision {
+                verb: Verb::Allow,
+                decider: Decider::Failsafe,
+            }
+        } else {
+            table.policy.decide(packet)
+        };
         table
             .counters
             .add(table.counter_index(decision.decider), packet.headers.len);
@@ -80,6 +95,7 @@ impl Table {
             Decider::Rule(index) => index,
             Decider::Default(index) => rules.wrapping_add(index),
             Decider::Nobody => rules.wrapping_add(defaults),
+            Decider::Failsafe => rules.wrapping_add(defaults).wrapping_add(1),
         }
     }
 

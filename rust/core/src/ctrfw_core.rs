@@ -30,6 +30,7 @@ extern crate alloc;
 pub mod addr;
 pub mod error;
 pub mod event;
+pub mod failsafe;
 pub mod family;
 pub mod flags;
 pub mod fragment;

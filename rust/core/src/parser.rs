@@ -7,6 +7,7 @@
 
 use crate::addr::AddrRange;
 use crate::error::Fault;
+use crate::failsafe;
 use crate::family::{Family, FamilySet};
 use crate::flags::{Flag, Flags};
 use crate::fragment::{Place, PlaceSet};
@@ -26,7 +27,7 @@ use crate::text;
 use crate::value::Value;
 
 const VERBS: [&str; 2] = ["allow", "deny"];
-const STATEMENTS: [&str; 4] = ["allow", "deny", "default", "set"];
+const STATEMENTS: [&str; 5] = ["allow", "deny", "default", "set", "failsafe"];
 const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
@@ -35,7 +36,7 @@ const OPTIONS: [&str; 3] = ["log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow or deny";
-const STATEMENT: &str = "allow, deny, default or set";
+const STATEMENT: &str = "allow, deny, default, set or failsafe";
 const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
                    fragment, family, hook, netns, log, comment";
@@ -203,6 +204,8 @@ pub enum Statement<'a> {
     Set(SetName, Word<'a>, Option<(SetKind, Words<'a>)>),
     /// More members of the set that was begun above
     Members(SetKind, Words<'a>),
+    /// `failsafe { ... }`, and what is inside
+    Failsafe(Words<'a>),
 }
 
 /// The language of `/proc/ctrfw/rules`.
@@ -228,6 +231,9 @@ impl Grammar for Table {
         };
         let statement = match first.text {
             b"default" if first.form == Form::Plain => Statement::Default(default(&mut words)?),
+            b"failsafe" if first.form == Form::Plain => {
+                Statement::Failsafe(failsafe::parse(&mut words)?)
+            }
             b"set" if first.form == Form::Plain => {
                 let word = words.require(SetName::EXPECTED)?;
                 let name = Some(word)

@@ -3,8 +3,10 @@
 //! A policy: named sets, rules and defaults, and which of them decides about a packet.
 
 use core::fmt::{self, Write};
+use core::net::IpAddr;
 
 use crate::error::Fault;
+use crate::failsafe::{self, Way};
 use crate::loader::{Refusal, MAX_LINE};
 use crate::matcher::{Matches, Misfit};
 use crate::memory::{List, Memory, NoMemory, Span};
@@ -17,6 +19,7 @@ use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Options, Rule, 
 const SHORT_LINE: usize = 256;
 
 const ONE_DEFAULT: &str = "one default for each scope";
+const ONE_FAILSAFE: &str = "one failsafe statement";
 const NEW_NAME: &str = "a name that no other set has";
 const SHORTER: &str = "fewer values on the line: its canonical form is too long; use a set";
 
@@ -29,6 +32,10 @@ pub struct Policy<M: Memory> {
     texts: M::List<u8>,
     /// Whether any of them logs
     logs: bool,
+    /// What the `failsafe` statement names
+    failsafe: M::List<Way>,
+    /// Whether there was one, which may have named nothing
+    has_failsafe: bool,
 }
 
 impl<M: Memory> Default for Policy<M> {
@@ -39,6 +46,8 @@ impl<M: Memory> Default for Policy<M> {
             defaults: Default::default(),
             texts: Default::default(),
             logs: false,
+            failsafe: Default::default(),
+            has_failsafe: false,
         }
     }
 }
@@ -91,6 +100,13 @@ impl<M: Memory> Policy<M> {
                 }
             }
             Statement::Members(kind, words) => Ok(self.matches.add_members(kind, words)?),
+            Statement::Failsafe(words) => {
+                if self.has_failsafe {
+                    return Err(Refusal::Expected(ONE_FAILSAFE));
+                }
+                self.has_failsafe = true;
+                Ok(self.failsafe.extend(failsafe::ways(words))?)
+            }
         }
     }
 
@@ -116,7 +132,8 @@ impl<M: Memory> Policy<M> {
         Span::since(&self.texts, start)
     }
 
-    /// Puts `other` behind this policy; its defaults take the place of those for the same scope.
+    /// Puts `other` behind this policy; its defaults take the place of those for the same scope, its
+    /// `failsafe` that of the one here.
     pub fn append(&mut self, other: &Self) -> Result<(), Misfit> {
         let moved = self.matches.append(&other.matches)?;
         let texts = self.texts.len();
@@ -143,6 +160,11 @@ impl<M: Memory> Policy<M> {
             }
         }
         self.logs |= other.logs;
+        if other.has_failsafe {
+            self.failsafe = Default::default();
+            self.failsafe.extend(other.failsafe.iter().copied())?;
+            self.has_failsafe = true;
+        }
         Ok(())
     }
 
@@ -184,7 +206,7 @@ impl<M: Memory> Policy<M> {
         match decider {
             Decider::Rule(index) => self.rules.get(index)?.options.log.as_ref(),
             Decider::Default(index) => self.defaults.get(index)?.log.as_ref(),
-            Decider::Nobody => None,
+            Decider::Nobody | Decider::Failsafe => None,
         }
     }
 
@@ -199,7 +221,25 @@ impl<M: Memory> Policy<M> {
     /// Whether there is nothing to decide by.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.defaults.is_empty()
+        self.rules.is_empty() && self.defaults.is_empty() && self.failsafe.is_empty()
+    }
+
+    /// The ways in to the host that no rule can close.
+    pub fn failsafe(&self) -> &[Way] {
+        &self.failsafe
+    }
+
+    /// What is to be said of them, if there are any.
+    pub fn failsafe_line(&self) -> Option<impl fmt::Display + '_> {
+        (!self.failsafe.is_empty()).then_some(FailsafeLine(&self.failsafe))
+    }
+
+    /// Whether the `failsafe` statement lets a packet pass before any rule is asked. `own` tells of its
+    /// destination at PRE_ROUTING whether packets for it are for the host, of its source at
+    /// POST_ROUTING whether it is the host's.
+    #[inline]
+    pub fn is_failsafe(&self, packet: &Packet, own: impl FnOnce(IpAddr) -> bool) -> bool {
+        !self.failsafe.is_empty() && failsafe::passes(&self.failsafe, packet, own)
     }
 
     /// How many bytes of memory it takes.
@@ -209,6 +249,7 @@ impl<M: Memory> Policy<M> {
             .saturating_add(self.rules.memory())
             .saturating_add(self.defaults.memory())
             .saturating_add(self.texts.memory())
+            .saturating_add(self.failsafe.memory())
     }
 
     /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
@@ -266,15 +307,19 @@ impl<M: Memory> Policy<M> {
 
     /// How many lines the canonical form has.
     pub fn lines(&self) -> usize {
-        self.matches
-            .lines()
+        usize::from(!self.failsafe.is_empty())
+            .saturating_add(self.matches.lines())
             .saturating_add(self.rules.len())
             .saturating_add(self.defaults.len())
     }
 
-    /// Line `index` of the canonical form, which loads back to the same policy: the sets, the rules, the
-    /// defaults.
+    /// Line `index` of the canonical form, which loads back to the same policy: the `failsafe`, the
+    /// sets, the rules, the defaults.
     pub fn line(&self, index: usize) -> Option<impl fmt::Display + '_> {
+        let failsafe = usize::from(!self.failsafe.is_empty());
+        let Some(index) = index.checked_sub(failsafe) else {
+            return self.failsafe_line().map(Line::Failsafe);
+        };
         let Some(index) = index.checked_sub(self.matches.lines()) else {
             return self.matches.line(index).map(Line::Set);
         };
@@ -345,16 +390,37 @@ impl<M: Memory> Policy<M> {
     }
 }
 
-/// A line of one of three kinds.
-enum Line<S, R, D> {
+struct FailsafeLine<'a>(&'a [Way]);
+
+impl fmt::Display for FailsafeLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "failsafe {";
+        for way in self.0 {
+            write!(f, "{separator} {way}")?;
+            separator = ",";
+        }
+        f.write_str(" }")
+    }
+}
+
+/// A line of one of four kinds.
+enum Line<F, S, R, D> {
+    Failsafe(F),
     Set(S),
     Rule(R),
     Default(D),
 }
 
-impl<S: fmt::Display, R: fmt::Display, D: fmt::Display> fmt::Display for Line<S, R, D> {
+impl<F, S, R, D> fmt::Display for Line<F, S, R, D>
+where
+    F: fmt::Display,
+    S: fmt::Display,
+    R: fmt::Display,
+    D: fmt::Display,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Failsafe(failsafe) => failsafe.fmt(f),
             Self::Set(set) => set.fmt(f),
             Self::Rule(rule) => rule.fmt(f),
             Self::Default(default) => default.fmt(f),

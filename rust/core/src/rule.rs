@@ -155,6 +155,8 @@ pub enum Decider {
     Default(usize),
     /// Nobody: what no statement speaks of is allowed.
     Nobody,
+    /// The `failsafe` statement, which comes before all rules
+    Failsafe,
 }
 
 impl fmt::Display for Decider {
@@ -162,6 +164,7 @@ impl fmt::Display for Decider {
         match self {
             Self::Rule(index) => write!(f, "{}", index.saturating_add(1)),
             Self::Default(_) | Self::Nobody => f.write_str("default"),
+            Self::Failsafe => f.write_str("failsafe"),
         }
     }
 }
