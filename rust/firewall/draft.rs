@@ -7,7 +7,7 @@ use ctrfw_core::parser::{self, Statement};
 use ctrfw_core::policy::Policy;
 use kernel::sync::Arc;
 
-use super::memory::KernelMemory;
+use super::memory::{KernelList, KernelMemory};
 use super::obstacle::Obstacle;
 use super::table::Table;
 use super::Limits;
@@ -48,8 +48,12 @@ impl Draft {
         }
     }
 
-    /// The policy that comes of it when it is put behind `old`, if there is one. Process context.
-    pub(super) fn finish(self, old: Option<&Table>) -> Result<Policy<KernelMemory>, Obstacle> {
+    /// The policy that comes of it when it is put behind `old`, if there is one; and where its rules
+    /// were when they stood one behind the other, unless they still do. Process context.
+    pub(super) fn finish(
+        self,
+        old: Option<&Table>,
+    ) -> Result<(Policy<KernelMemory>, Option<KernelList<u32>>), Obstacle> {
         let mut whole = Policy::default();
         match old {
             Some(old) => {
@@ -59,7 +63,8 @@ impl Draft {
             None => whole = self.policy,
         }
         check(&whole, None, whole.defaults().len(), self.limits)?;
-        Ok(whole)
+        let order = whole.settle()?;
+        Ok((whole, order))
     }
 }
 

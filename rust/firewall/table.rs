@@ -119,16 +119,18 @@ impl Firewall {
     /// On an error the old table stays in force. Afterwards no packet is judged by the old one.
     pub(crate) fn commit(&self, draft: Draft) -> Result<(), Obstacle> {
         let mut writers = self.writers.lock();
-        let mut ledger = Ledger::default();
         let kept = if draft.append {
             self.table.load()
         } else {
             None
         };
-        if let Some(old) = &kept {
-            ledger = Ledger::with_room_for(old)?;
-        }
-        let table = Arc::new(Table::new(draft.finish(kept.as_deref())?)?, GFP_KERNEL)?;
+        let (policy, order) = draft.finish(kept.as_deref())?;
+        let ledger = match (&kept, &order) {
+            (None, _) => Ledger::default(),
+            (Some(old), None) => Ledger::with_room_for(old, old.policy.rules().len())?,
+            (Some(old), Some(order)) => Ledger::with_room_for(old, order.len())?,
+        };
+        let table = Arc::new(Table::new(policy)?, GFP_KERNEL)?;
         let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
 
         // From here on nothing can fail.
@@ -137,7 +139,7 @@ impl Firewall {
         }
         if let Some(old) = &kept {
             // Nobody counts in the old table any more.
-            ledger.take_over(&writers.ledger, old, &table);
+            ledger.take_over(&writers.ledger, old, &table, order.as_deref());
         }
         writers.ledger = ledger.into();
         writers.generation = writers.generation.wrapping_add(1);

@@ -49,6 +49,7 @@ pub mod parser;
 pub mod period;
 pub mod policy;
 pub mod port;
+pub mod priority;
 pub mod proto;
 pub mod quota;
 pub mod rule;

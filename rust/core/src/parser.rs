@@ -20,6 +20,7 @@ use crate::matcher::Key;
 use crate::netns::NetnsMatch;
 use crate::period::Period;
 use crate::port::PortRange;
+use crate::priority::Priority;
 use crate::proto::Protocol;
 use crate::rule::{DefaultVerb, Scope, Verb};
 use crate::set::{SetKind, SetName};
@@ -32,14 +33,15 @@ const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
 /// The words of a rule that are no match words.
-const OPTIONS: [&str; 3] = ["log", "every", "comment"];
+const OPTIONS: [&str; 4] = ["priority", "log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow or deny";
 const STATEMENT: &str = "allow, deny, default, set or failsafe";
 const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
-                   fragment, family, hook, netns, log, comment";
+                   fragment, family, hook, netns, priority, log, \
+                   comment";
 const TRACE: &str = "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
                      port-out, mark, fragment, family, hook, netns";
 const END: &str = "nothing more on this line";
@@ -158,6 +160,8 @@ impl<'a> MatchText<'a> {
 /// What a rule says beyond its match words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OptionsText<'a> {
+    /// Whether it is judged before or behind others
+    pub priority: Priority,
     /// Its comment; empty if it has none.
     pub comment: &'a [u8],
     /// Whether its packets are logged, and how
@@ -311,9 +315,13 @@ fn verb(word: Word<'_>) -> Option<Verb> {
 
 /// Parses a rule behind its verb, up to the end of the line.
 fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
-    let (mut comment, mut log) = (None, None);
+    let (mut priority, mut comment, mut log) = (None, None, None);
     let matches = matches(words, None, KEY, &OPTIONS, |words, key| {
         match key.text {
+            b"priority" => once(words, key, &mut priority, |words| {
+                let word = words.require(Priority::EXPECTED)?;
+                item::<Priority>(words, word)
+            })?,
             b"log" => once(words, key, &mut log, log_option)?,
             b"comment" => once(words, key, &mut comment, |words| text::COMMENT.parse(words))?,
             _ => return Ok(false),
@@ -321,6 +329,7 @@ fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
         Ok(true)
     })?;
     let options = OptionsText {
+        priority: priority.unwrap_or_default(),
         comment: comment.unwrap_or_default(),
         log,
     };

@@ -13,6 +13,7 @@ use crate::memory::{List, Memory, NoMemory, Span};
 use crate::packet::Packet;
 use crate::parser::{LogText, OptionsText, Statement};
 use crate::period::Period;
+use crate::priority::{self, Priority};
 use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Options, Rule, Verb};
 
 /// A line that is at most so long has a canonical form that is not too long.
@@ -112,6 +113,7 @@ impl<M: Memory> Policy<M> {
 
     fn add_options(&mut self, options: &OptionsText<'_>) -> Result<Options, NoMemory> {
         Ok(Options {
+            priority: options.priority,
             comment: self.add_text(options.comment)?,
             log: self.add_log(options.log)?,
         })
@@ -166,6 +168,25 @@ impl<M: Memory> Policy<M> {
             self.has_failsafe = true;
         }
         Ok(())
+    }
+
+    /// Puts the rules into the order in which they are judged and listed: by descending priority, those
+    /// of the same as they were added. Gives for each place where its rule was before; [`None`] if all
+    /// stay where they are.
+    pub fn settle(&mut self) -> Result<Option<M::List<u32>>, NoMemory> {
+        let priority = |rule: &Rule| rule.options.priority;
+        let mut rules = self.rules.iter();
+        if rules.is_sorted_by(|rule, next| priority(rule) >= priority(next)) {
+            return Ok(None);
+        }
+        let mut priorities = M::List::<Priority>::default();
+        priorities.extend(self.rules.iter().map(priority))?;
+        let order = priority::order::<M>(&priorities)?;
+        let mut rules = M::List::<Rule>::default();
+        let before = |place: &u32| self.rules.get(*place as usize).copied();
+        rules.extend(order.iter().filter_map(before))?;
+        self.rules = rules;
+        Ok(Some(order))
     }
 
     /// The place of the default for the same scope.
@@ -353,6 +374,9 @@ impl<M: Memory> fmt::Display for RuleLine<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, rule } = *self;
         write!(f, "{}{}", rule.verb, policy.matches.display(&rule.matches))?;
+        if rule.options.priority != Priority::default() {
+            write!(f, " priority {}", rule.options.priority)?;
+        }
         policy.fmt_log(f, rule.options.log)?;
         if !rule.options.comment.is_empty() {
             write!(f, " comment \"{}\"", policy.text(rule.options.comment))?;

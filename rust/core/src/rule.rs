@@ -10,6 +10,7 @@ use crate::memory::{NoMemory, Span};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
 use crate::period::Period;
+use crate::priority::Priority;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Rule {
 /// What a rule says beyond its match words; its texts are the policy's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Whether it is judged before or behind others
+    pub priority: Priority,
     /// Its comment; empty if it has none.
     pub(crate) comment: Span,
     /// Whether its packets are logged, and how
@@ -65,6 +68,7 @@ impl Options {
         Ok(Self {
             comment: self.comment.behind(count)?,
             log: self.log.map(|log| log.behind(count)).transpose()?,
+            ..self
         })
     }
 }
