@@ -120,7 +120,9 @@ class Path:
         last = self.steps[-1]
         where = name_of(last, names)
         if last.verdict in REFUSED:
-            by = "the default" if last.rule == "default" else f"rule {last.rule}"
+            by = {"default": "the default", "failsafe": "the failsafe"}.get(
+                last.rule, f"rule {last.rule}"
+            )
             return f"refused by {by} in {where} at {last.hook}"
         if last.hook == "LOCAL_IN":
             return f"reached {where}"
@@ -312,7 +314,7 @@ HEAD = (
 
 def cells(number, step, names):
     """A step as a row below HEAD."""
-    rule = "default" if step.rule == "default" else f"rule {step.rule}"
+    rule = f"rule {step.rule}" if step.rule.isdigit() else step.rule
     return [
         str(number),
         name_of(step, names),

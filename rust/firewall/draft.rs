@@ -9,7 +9,7 @@ use ctrfw_core::rule::Verb;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::memory::KernelMemory;
+use super::memory::{KernelList, KernelMemory};
 use super::obstacle::Obstacle;
 use super::table::Table;
 use super::Limits;
@@ -36,6 +36,8 @@ pub(crate) struct Draft {
 pub(super) struct Finished {
     /// The policy
     pub(super) policy: Policy<KernelMemory>,
+    /// Where its rules were when they stood one behind the other, unless they still do.
+    pub(super) order: Option<KernelList<u32>>,
     /// There if any statement rejects.
     pub(super) rejecter: Option<Arc<Rejecter>>,
 }
@@ -62,8 +64,7 @@ impl Draft {
         }
     }
 
-    /// The policy that comes of it when it is put behind `old`, if there is one, and what that needs to
-    /// reject. Process context.
+    /// What comes of it when it is put behind `old`, if there is one. Process context.
     pub(super) fn finish(self, old: Option<&Table>) -> Result<Finished, Obstacle> {
         let mut whole = Policy::default();
         let mut rejecter = self.rejecter;
@@ -76,8 +77,10 @@ impl Draft {
             None => whole = self.policy,
         }
         check(&whole, None, whole.defaults().len(), self.limits)?;
+        let order = whole.settle()?;
         Ok(Finished {
             policy: whole,
+            order,
             rejecter,
         })
     }

@@ -101,8 +101,13 @@ impl Firewall {
             packet.phys_input = name_of(skb.phys_input(state.net()));
             packet.phys_output = name_of(skb.phys_output());
         }
+        // Of the two hooks that do not tell whose a packet is. Broadcast is for the host as well.
+        let own = |addr| match state.hook() {
+            Hook::PreRouting => state.net().takes(addr, state.input()),
+            _ => state.net().owns(addr, state.output()),
+        };
         let mut audited = false;
-        let decision = Table::decide(table, &packet, |table, decision| {
+        let decision = Table::decide(table, &packet, own, |table, decision| {
             audited = true;
             self.log(table, state, &packet, decision);
         });

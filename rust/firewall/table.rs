@@ -2,6 +2,8 @@
 
 //! The table in force, and how a new one takes its place.
 
+use core::net::IpAddr;
+
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
@@ -22,7 +24,8 @@ use crate::sys::reject::Rejecter;
 pub(crate) struct Table {
     /// The policy
     pub(crate) policy: Policy<KernelMemory>,
-    /// One for each rule, one for each default, and one for the packets that no statement decided.
+    /// One for each rule, one for each default, one for the packets that no statement decided, and one
+    /// for the `failsafe`.
     counters: Counters,
     /// What rejected packets are answered with; there if any statement rejects.
     pub(crate) rejecter: Option<Arc<Rejecter>>,
@@ -31,11 +34,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn new(finished: Finished) -> Result<Self> {
-        let Finished { policy, rejecter } = finished;
+    fn new(policy: Policy<KernelMemory>, rejecter: Option<Arc<Rejecter>>) -> Result<Self> {
         let statements = policy.rules().len().saturating_add(policy.defaults().len());
         Ok(Self {
-            counters: Counters::new(statements.saturating_add(1))?,
+            counters: Counters::new(statements.saturating_add(2))?,
             rejecter,
             quota: policy.logs().then(Quota::new).transpose()?,
             policy,
@@ -61,11 +63,13 @@ impl Table {
         self.policy.log(decision)
     }
 
-    /// Decides about a packet, and counts it; `audited` is called for each rule that audits it. Any
+    /// Decides about a packet, and counts it; `own` tells whose an address is, for the `failsafe`, and
+    /// `audited` is called for each rule that audits the packet. Any
     /// context.
     pub(crate) fn decide(
         table: Option<&Self>,
         packet: &Packet,
+        own: impl FnOnce(IpAddr) -> bool,
         mut audited: impl FnMut(&Self, Decision),
     ) -> Decision {
         let Some(table) = table else {
@@ -78,12 +82,19 @@ impl Table {
             let index = table.counter_index(decider);
             table.counters.add(index, packet.headers.len);
         };
-        let decision = table.policy.decide(packet, |index| {
-            let decider = Decider::Rule(index);
-            count(decider);
-            let verb = Verb::Audit;
-            audited(table, Decision { verb, decider });
-        });
+        let decision = if table.policy.is_failsafe(packet, own) {
+            Decision {
+                verb: Verb::Allow,
+                decider: Decider::Failsafe,
+            }
+        } else {
+            table.policy.decide(packet, |index| {
+                let decider = Decider::Rule(index);
+                count(decider);
+                let verb = Verb::Audit;
+                audited(table, Decision { verb, decider });
+            })
+        };
         count(decision.decider);
         decision
     }
@@ -94,6 +105,7 @@ impl Table {
             Decider::Rule(index) => index,
             Decider::Default(index) => rules.wrapping_add(index),
             Decider::Nobody => rules.wrapping_add(defaults),
+            Decider::Failsafe => rules.wrapping_add(defaults).wrapping_add(1),
         }
     }
 
@@ -117,16 +129,22 @@ impl Firewall {
     /// On an error the old table stays in force. Afterwards no packet is judged by the old one.
     pub(crate) fn commit(&self, draft: Draft) -> Result<(), Obstacle> {
         let mut writers = self.writers.lock();
-        let mut ledger = Ledger::default();
         let kept = if draft.append {
             self.table.load()
         } else {
             None
         };
-        if let Some(old) = &kept {
-            ledger = Ledger::with_room_for(old)?;
-        }
-        let table = Arc::new(Table::new(draft.finish(kept.as_deref())?)?, GFP_KERNEL)?;
+        let Finished {
+            policy,
+            order,
+            rejecter,
+        } = draft.finish(kept.as_deref())?;
+        let ledger = match (&kept, &order) {
+            (None, _) => Ledger::default(),
+            (Some(old), None) => Ledger::with_room_for(old, old.policy.rules().len())?,
+            (Some(old), Some(order)) => Ledger::with_room_for(old, order.len())?,
+        };
+        let table = Arc::new(Table::new(policy, rejecter)?, GFP_KERNEL)?;
         let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
 
         // From here on nothing can fail.
@@ -135,7 +153,7 @@ impl Firewall {
         }
         if let Some(old) = &kept {
             // Nobody counts in the old table any more.
-            ledger.take_over(&writers.ledger, old, &table);
+            ledger.take_over(&writers.ledger, old, &table, order.as_deref());
         }
         writers.ledger = ledger.into();
         writers.generation = writers.generation.wrapping_add(1);

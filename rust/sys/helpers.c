@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter_bridge.h>
+#include <linux/netfilter_ipv6.h>
 #include <linux/nsproxy.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
@@ -16,6 +17,7 @@
 #include <linux/sprintf.h>
 #include <net/addrconf.h>
 #include <net/ip.h>
+#include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/ipv4/nf_reject.h>
 #include <net/netfilter/ipv6/nf_reject.h>
@@ -338,6 +340,34 @@ unsigned int ctrfw_net_id;
 bool *ctrfw_net_hooked(const struct net *net)
 {
 	return net_generic(net, ctrfw_net_id);
+}
+
+/*
+ * Whether the address, in network order, is one of the namespace's own; with
+ * shared, also broadcast and multicast. The device may be NULL or in a VRF.
+ */
+bool ctrfw_net_has_addr4(struct net *net, const struct net_device *dev,
+			 u32 addr, bool shared)
+{
+	switch (inet_addr_type_dev_table(net, dev, (__force __be32)addr)) {
+	case RTN_LOCAL:
+		return true;
+	case RTN_BROADCAST:
+	case RTN_MULTICAST:
+		return shared;
+	default:
+		return false;
+	}
+}
+
+bool ctrfw_net_has_addr6(struct net *net, const u8 *addr, bool shared)
+{
+	struct in6_addr in6;
+
+	memcpy(&in6, addr, sizeof(in6));
+	if (ipv6_addr_is_multicast(&in6))
+		return shared;
+	return nf_ipv6_chk_addr(net, &in6, NULL, 0);
 }
 
 int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr)

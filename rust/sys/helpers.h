@@ -76,6 +76,9 @@ bool ctrfw_current_is_killed(void);
 extern unsigned int ctrfw_net_id;
 
 bool *ctrfw_net_hooked(const struct net *net);
+bool ctrfw_net_has_addr4(struct net *net, const struct net_device *dev,
+			 u32 addr, bool shared);
+bool ctrfw_net_has_addr6(struct net *net, const u8 *addr, bool shared);
 
 int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr);
 

@@ -31,7 +31,7 @@ LINE = re.compile(
     [ ]len=(?P<len>\d+)
     (?:[ ]unparsed=(?P<unparsed>[a-z-]+))?
     [ ]verdict=(?P<verdict>allow|deny|reject|would-deny|would-reject)
-    [ ]rule=(?P<rule>\d+|default)
+    [ ]rule=(?P<rule>\d+|default|failsafe)
     """,
     re.VERBOSE,
 )

@@ -7,6 +7,7 @@
 
 use crate::addr::AddrRange;
 use crate::error::Fault;
+use crate::failsafe;
 use crate::family::{Family, FamilySet};
 use crate::flags::{Flag, Flags};
 use crate::fragment::{Place, PlaceSet};
@@ -19,6 +20,7 @@ use crate::matcher::Key;
 use crate::netns::NetnsMatch;
 use crate::period::Period;
 use crate::port::PortRange;
+use crate::priority::Priority;
 use crate::proto::Protocol;
 use crate::reject::Answer;
 use crate::rule::{DefaultVerb, Mode, Scope, Verb};
@@ -27,22 +29,24 @@ use crate::text;
 use crate::value::Value;
 
 const VERBS: [&str; 3] = ["allow", "deny", "reject"];
-const STATEMENTS: [&str; 7] = ["allow", "deny", "reject", "audit", "default", "set", "mode"];
+const STATEMENTS: [&str; 8] = [
+    "allow", "deny", "reject", "audit", "default", "set", "failsafe", "mode",
+];
 const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// What stands between `reject` and its answer.
 const WITH: &str = "with";
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
 /// The words of a rule that are no match words.
-const OPTIONS: [&str; 3] = ["log", "every", "comment"];
+const OPTIONS: [&str; 4] = ["priority", "log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow, deny or reject";
-const STATEMENT: &str = "allow, deny, reject, audit, default, set or mode";
+const STATEMENT: &str = "allow, deny, reject, audit, default, set, failsafe or mode";
 const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str =
     "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
-                   fragment, family, hook, netns, log, comment";
+                   fragment, family, hook, netns, priority, log, comment";
 const TRACE: &str =
     "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
                      port-out, mark, fragment, family, hook, netns";
@@ -169,6 +173,8 @@ impl<'a> MatchText<'a> {
 /// What a rule says beyond its match words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OptionsText<'a> {
+    /// Whether it is judged before or behind others
+    pub priority: Priority,
     /// Its comment; empty if it has none.
     pub comment: &'a [u8],
     /// Whether its packets are logged, and how
@@ -219,6 +225,8 @@ pub enum Statement<'a> {
     Set(SetName, Word<'a>, Option<(SetKind, Words<'a>)>),
     /// More members of the set that was begun above
     Members(SetKind, Words<'a>),
+    /// `failsafe { ... }`, and what is inside
+    Failsafe(Words<'a>),
 }
 
 /// The language of `/proc/ctrfw/rules`.
@@ -245,6 +253,9 @@ impl Grammar for Table {
         let statement = match first.text {
             b"default" if first.form == Form::Plain => Statement::Default(default(&mut words)?),
             b"mode" if first.form == Form::Plain => Statement::Mode(mode(&mut words)?),
+            b"failsafe" if first.form == Form::Plain => {
+                Statement::Failsafe(failsafe::parse(&mut words)?)
+            }
             b"set" if first.form == Form::Plain => {
                 let word = words.require(SetName::EXPECTED)?;
                 let name = Some(word)
@@ -372,9 +383,13 @@ fn mode(words: &mut Words<'_>) -> Result<Mode, Fault> {
 fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
     let (verb, answer) = with(words, verb, KEY)?;
     let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
-    let (mut comment, mut log) = (None, None);
+    let (mut priority, mut comment, mut log) = (None, None, None);
     let matches = matches(words, None, reset, KEY, &OPTIONS, |words, key| {
         match key.text {
+            b"priority" => once(words, key, &mut priority, |words| {
+                let word = words.require(Priority::EXPECTED)?;
+                item::<Priority>(words, word)
+            })?,
             b"log" => once(words, key, &mut log, log_option)?,
             b"comment" => once(words, key, &mut comment, |words| text::COMMENT.parse(words))?,
             _ => return Ok(false),
@@ -382,6 +397,7 @@ fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
         Ok(true)
     })?;
     let options = OptionsText {
+        priority: priority.unwrap_or_default(),
         comment: comment.unwrap_or_default(),
         log,
     };

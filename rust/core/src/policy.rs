@@ -3,14 +3,17 @@
 //! A policy: named sets, rules and defaults, and which of them decides about a packet.
 
 use core::fmt::{self, Write};
+use core::net::IpAddr;
 
 use crate::error::Fault;
+use crate::failsafe::{self, Way};
 use crate::loader::{Refusal, MAX_LINE};
 use crate::matcher::{Matches, Misfit};
 use crate::memory::{List, Memory, NoMemory, Span};
 use crate::packet::Packet;
 use crate::parser::{LogText, OptionsText, Statement};
 use crate::period::Period;
+use crate::priority::{self, Priority};
 use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Mode, Options, Rule, Verb};
 
 /// A line that is at most so long has a canonical form that is not too long.
@@ -18,6 +21,7 @@ const SHORT_LINE: usize = 256;
 
 const ONE_DEFAULT: &str = "one default for each scope";
 const ONE_MODE: &str = "one mode for the table";
+const ONE_FAILSAFE: &str = "one failsafe statement";
 const NEW_NAME: &str = "a name that no other set has";
 const SHORTER: &str = "fewer values on the line: its canonical form is too long; use a set";
 
@@ -32,6 +36,10 @@ pub struct Policy<M: Memory> {
     texts: M::List<u8>,
     /// Whether any of them logs
     logs: bool,
+    /// What the `failsafe` statement names
+    failsafe: M::List<Way>,
+    /// Whether there was one, which may have named nothing
+    has_failsafe: bool,
 }
 
 impl<M: Memory> Default for Policy<M> {
@@ -43,6 +51,8 @@ impl<M: Memory> Default for Policy<M> {
             defaults: Default::default(),
             texts: Default::default(),
             logs: false,
+            failsafe: Default::default(),
+            has_failsafe: false,
         }
     }
 }
@@ -100,11 +110,19 @@ impl<M: Memory> Policy<M> {
                 }
             }
             Statement::Members(kind, words) => Ok(self.matches.add_members(kind, words)?),
+            Statement::Failsafe(words) => {
+                if self.has_failsafe {
+                    return Err(Refusal::Expected(ONE_FAILSAFE));
+                }
+                self.has_failsafe = true;
+                Ok(self.failsafe.extend(failsafe::ways(words))?)
+            }
         }
     }
 
     fn add_options(&mut self, options: &OptionsText<'_>) -> Result<Options, NoMemory> {
         Ok(Options {
+            priority: options.priority,
             comment: self.add_text(options.comment)?,
             log: self.add_log(options.log)?,
         })
@@ -125,8 +143,8 @@ impl<M: Memory> Policy<M> {
         Span::since(&self.texts, start)
     }
 
-    /// Puts `other` behind this policy; its defaults take the place of those for the same scope, and its
-    /// mode, if it says one, that of the old mode.
+    /// Puts `other` behind this policy; its defaults take the place of those for the same scope, its mode
+    /// and its `failsafe`, if it says one, that of those here.
     pub fn append(&mut self, other: &Self) -> Result<(), Misfit> {
         self.mode = other.mode.or(self.mode);
         let moved = self.matches.append(&other.matches)?;
@@ -154,7 +172,31 @@ impl<M: Memory> Policy<M> {
             }
         }
         self.logs |= other.logs;
+        if other.has_failsafe {
+            self.failsafe = Default::default();
+            self.failsafe.extend(other.failsafe.iter().copied())?;
+            self.has_failsafe = true;
+        }
         Ok(())
+    }
+
+    /// Puts the rules into the order in which they are judged and listed: by descending priority, those
+    /// of the same as they were added. Gives for each place where its rule was before; [`None`] if all
+    /// stay where they are.
+    pub fn settle(&mut self) -> Result<Option<M::List<u32>>, NoMemory> {
+        let priority = |rule: &Rule| rule.options.priority;
+        let rules = self.rules.iter();
+        if rules.is_sorted_by(|rule, next| priority(rule) >= priority(next)) {
+            return Ok(None);
+        }
+        let mut priorities = M::List::<Priority>::default();
+        priorities.extend(self.rules.iter().map(priority))?;
+        let order = priority::order::<M>(&priorities)?;
+        let mut rules = M::List::<Rule>::default();
+        let before = |place: &u32| self.rules.get(*place as usize).copied();
+        rules.extend(order.iter().filter_map(before))?;
+        self.rules = rules;
+        Ok(Some(order))
     }
 
     /// The place of the default for the same scope.
@@ -202,7 +244,7 @@ impl<M: Memory> Policy<M> {
         let said = match decision.decider {
             Decider::Rule(index) => self.rules.get(index)?.options.log,
             Decider::Default(index) => self.defaults.get(index)?.log,
-            Decider::Nobody => None,
+            Decider::Nobody | Decider::Failsafe => None,
         };
         let verb = decision.verb;
         let trial = verb == Verb::Audit || (verb.refuses() && self.mode() == Mode::Audit);
@@ -220,7 +262,25 @@ impl<M: Memory> Policy<M> {
     /// Whether there is nothing to decide by.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.defaults.is_empty()
+        self.rules.is_empty() && self.defaults.is_empty() && self.failsafe.is_empty()
+    }
+
+    /// The ways in to the host that no rule can close.
+    pub fn failsafe(&self) -> &[Way] {
+        &self.failsafe
+    }
+
+    /// What is to be said of them, if there are any.
+    pub fn failsafe_line(&self) -> Option<impl fmt::Display + '_> {
+        (!self.failsafe.is_empty()).then_some(FailsafeLine(&self.failsafe))
+    }
+
+    /// Whether the `failsafe` statement lets a packet pass before any rule is asked. `own` tells of its
+    /// destination at PRE_ROUTING whether packets for it are for the host, of its source at
+    /// POST_ROUTING whether it is the host's.
+    #[inline]
+    pub fn is_failsafe(&self, packet: &Packet, own: impl FnOnce(IpAddr) -> bool) -> bool {
+        !self.failsafe.is_empty() && failsafe::passes(&self.failsafe, packet, own)
     }
 
     /// How many bytes of memory it takes.
@@ -230,6 +290,7 @@ impl<M: Memory> Policy<M> {
             .saturating_add(self.rules.memory())
             .saturating_add(self.defaults.memory())
             .saturating_add(self.texts.memory())
+            .saturating_add(self.failsafe.memory())
     }
 
     /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
@@ -295,6 +356,7 @@ impl<M: Memory> Policy<M> {
     /// How many lines the canonical form has.
     pub fn lines(&self) -> usize {
         self.mode_lines()
+            .saturating_add(self.failsafe_lines())
             .saturating_add(self.matches.lines())
             .saturating_add(self.rules.len())
             .saturating_add(self.defaults.len())
@@ -305,11 +367,19 @@ impl<M: Memory> Policy<M> {
         usize::from(self.mode() != Mode::default())
     }
 
-    /// Line `index` of the canonical form, which loads back to the same policy: the mode, the sets, the
-    /// rules, the defaults.
+    /// How many lines the `failsafe` takes.
+    fn failsafe_lines(&self) -> usize {
+        usize::from(!self.failsafe.is_empty())
+    }
+
+    /// Line `index` of the canonical form, which loads back to the same policy: the mode, the `failsafe`,
+    /// the sets, the rules, the defaults.
     pub fn line(&self, index: usize) -> Option<impl fmt::Display + '_> {
         let Some(index) = index.checked_sub(self.mode_lines()) else {
             return Some(Line::Mode(self.mode()));
+        };
+        let Some(index) = index.checked_sub(self.failsafe_lines()) else {
+            return self.failsafe_line().map(Line::Failsafe);
         };
         let Some(index) = index.checked_sub(self.matches.lines()) else {
             return self.matches.line(index).map(Line::Set);
@@ -344,6 +414,9 @@ impl<M: Memory> fmt::Display for RuleLine<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, rule } = *self;
         write!(f, "{}{}", rule.verb, policy.matches.display(&rule.matches))?;
+        if rule.options.priority != Priority::default() {
+            write!(f, " priority {}", rule.options.priority)?;
+        }
         policy.fmt_log(f, rule.options.log)?;
         if !rule.options.comment.is_empty() {
             write!(f, " comment \"{}\"", policy.text(rule.options.comment))?;
@@ -381,18 +454,39 @@ impl<M: Memory> Policy<M> {
     }
 }
 
-/// A line of one of four kinds.
-enum Line<S, R, D> {
+struct FailsafeLine<'a>(&'a [Way]);
+
+impl fmt::Display for FailsafeLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "failsafe {";
+        for way in self.0 {
+            write!(f, "{separator} {way}")?;
+            separator = ",";
+        }
+        f.write_str(" }")
+    }
+}
+
+/// A line of one of five kinds.
+enum Line<F, S, R, D> {
     Mode(Mode),
+    Failsafe(F),
     Set(S),
     Rule(R),
     Default(D),
 }
 
-impl<S: fmt::Display, R: fmt::Display, D: fmt::Display> fmt::Display for Line<S, R, D> {
+impl<F, S, R, D> fmt::Display for Line<F, S, R, D>
+where
+    F: fmt::Display,
+    S: fmt::Display,
+    R: fmt::Display,
+    D: fmt::Display,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mode(mode) => write!(f, "mode {mode}"),
+            Self::Failsafe(failsafe) => failsafe.fmt(f),
             Self::Set(set) => set.fmt(f),
             Self::Rule(rule) => rule.fmt(f),
             Self::Default(default) => default.fmt(f),

@@ -230,6 +230,7 @@ impl Secret {
             Decider::Rule(index) => (0, index),
             Decider::Default(index) => (1, index),
             Decider::Nobody => (2, 0),
+            Decider::Failsafe => (3, 0),
         };
         let statement = ((index as u64) << 2) | kind;
         siphash(

@@ -10,6 +10,7 @@ use crate::memory::{NoMemory, Span};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
 use crate::period::Period;
+use crate::priority::Priority;
 use crate::reject::Answer;
 use crate::value::Value;
 
@@ -131,6 +132,8 @@ pub struct Rule {
 /// What a rule says beyond its match words; its texts are the policy's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Whether it is judged before or behind others
+    pub priority: Priority,
     /// Its comment; empty if it has none.
     pub(crate) comment: Span,
     /// Whether its packets are logged, and how
@@ -143,6 +146,7 @@ impl Options {
         Ok(Self {
             comment: self.comment.behind(count)?,
             log: self.log.map(|log| log.behind(count)).transpose()?,
+            ..self
         })
     }
 }
@@ -233,6 +237,8 @@ pub enum Decider {
     Default(usize),
     /// Nobody: what no statement speaks of is allowed.
     Nobody,
+    /// The `failsafe` statement, which comes before all rules
+    Failsafe,
 }
 
 impl fmt::Display for Decider {
@@ -240,6 +246,7 @@ impl fmt::Display for Decider {
         match self {
             Self::Rule(index) => write!(f, "{}", index.saturating_add(1)),
             Self::Default(_) | Self::Nobody => f.write_str("default"),
+            Self::Failsafe => f.write_str("failsafe"),
         }
     }
 }

@@ -1311,6 +1311,7 @@ fn policies() {
                 Decider::Rule(index) => format!("{}", index + 1),
                 Decider::Default(index) => format!("d{}", index + 1),
                 Decider::Nobody => "-".to_owned(),
+                Decider::Failsafe => "f".to_owned(),
             };
             let found = format!("{} {decider}{audited}", decision.verb);
             assert_eq!(&found, expected, "`{text}` and a packet of kind \"{kind}\"");

@@ -45,12 +45,26 @@ impl OpenFile for Counters {
                 .len()
                 .saturating_add(policy.defaults().len())
                 .saturating_add(1)
+                .saturating_add(usize::from(!policy.failsafe().is_empty()))
         })
     }
 
     fn show(&self, index: usize, to: &SeqFile) {
         let Some((table, ledger)) = &self.table else {
             return;
+        };
+        let index = match (table.policy.failsafe_line(), index.checked_sub(1)) {
+            (Some(failsafe), None) => {
+                let decider = Decider::Failsafe;
+                let total = ledger.total(table, decider);
+                to.call_printf(format_args!(
+                    "{} packets {} bytes {} {}\n",
+                    decider, total.packets, total.bytes, failsafe
+                ));
+                return;
+            }
+            (Some(_), Some(index)) => index,
+            (None, _) => index,
         };
         if let Some(rule) = table.policy.rule(index) {
             let decider = Decider::Rule(index);

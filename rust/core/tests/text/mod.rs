@@ -27,7 +27,10 @@ pub fn load(text: &str) -> Result<Policy<Heap>, Error> {
     let mut loader = Loader::new();
     let fed = loader.feed(text.as_bytes(), &mut draft);
     match fed.and_then(|()| loader.finish(&mut draft)) {
-        Ok(()) => Ok(draft.0),
+        Ok(()) => {
+            draft.0.settle().unwrap();
+            Ok(draft.0)
+        }
         Err(LoadError::Language(error)) => Err(error),
         Err(LoadError::Sink(..)) => unreachable!("the heap is large enough"),
     }
