@@ -2,6 +2,7 @@
 
 //! A table that somebody is writing.
 
+use ctrfw_core::edit::Addition;
 use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::parser::{self, Statement};
 use ctrfw_core::policy::Policy;
@@ -15,9 +16,11 @@ use super::Limits;
 /// Most defaults at a time: they are looked through for each packet that no rule matches.
 const MAX_DEFAULTS: usize = 256;
 
+const NO_EDIT: &str = "a statement that is no edit: those are for what is appended (>>)";
+
 /// A policy that is to take the place of the table, or to be added to it.
 pub(crate) struct Draft {
-    policy: Policy<KernelMemory>,
+    addition: Addition<KernelMemory>,
     /// How many of the defaults are for a scope that `base` has no default for.
     new_scopes: usize,
     /// Whether it is added.
@@ -31,7 +34,7 @@ impl Draft {
     /// A draft of a new table within `limits`.
     pub(crate) fn replacing(limits: Limits) -> Self {
         Self {
-            policy: Policy::default(),
+            addition: Addition::default(),
             new_scopes: 0,
             append: false,
             base: None,
@@ -54,24 +57,28 @@ impl Draft {
         self,
         old: Option<&Table>,
     ) -> Result<(Policy<KernelMemory>, Option<KernelList<u32>>), Obstacle> {
-        let mut whole = Policy::default();
-        match old {
-            Some(old) => {
-                whole.append(&old.policy)?;
-                whole.append(&self.policy)?;
-            }
-            None => whole = self.policy,
+        let in_force = old.map(core::ptr::from_ref);
+        if self.addition.edits() && self.base.as_deref().map(core::ptr::from_ref) != in_force {
+            return Err(Obstacle::Changed);
         }
-        check(&whole, None, whole.defaults().len(), self.limits)?;
-        let order = whole.settle()?;
+        let (whole, order) = self.addition.finish(old.map(|old| &old.policy))?;
+        check(
+            &whole,
+            None,
+            whole.rules().len(),
+            whole.defaults().len(),
+            self.limits,
+        )?;
         Ok((whole, order))
     }
 }
 
-/// Whether `policy` with what is in `base`, and with so many `defaults` in all, keeps the limits.
+/// Whether `policy` with what is in `base`, and with so many `rules` and `defaults` in all, keeps the
+/// limits.
 fn check(
     policy: &Policy<KernelMemory>,
     base: Option<&Table>,
+    rules: usize,
     defaults: usize,
     limits: Limits,
 ) -> Result<(), Obstacle> {
@@ -81,7 +88,8 @@ fn check(
     if defaults > MAX_DEFAULTS {
         return Err(Obstacle::TooMany(MAX_DEFAULTS, "defaults"));
     }
-    if with_base(|policy| policy.rules().len()).saturating_add(defaults) > limits.rules {
+    let most = rules.max(policy.rules().len());
+    if most.saturating_add(defaults) > limits.rules {
         return Err(Obstacle::TooMany(limits.rules, "rules and defaults"));
     }
     if with_base(|policy| policy.matches().len()) > limits.values {
@@ -103,11 +111,16 @@ impl Sink<parser::Table> for Draft {
                 self.new_scopes = self.new_scopes.saturating_add(1);
             }
         }
-        self.policy
-            .add(statement, base.map(|base| &base.policy))
-            .map_err(|refusal| refusal.map(Obstacle::from))?;
+        let old = base.map(|base| &base.policy);
+        let taken = match statement {
+            Statement::Edit(_) if !self.append => Err(Refusal::Expected(NO_EDIT)),
+            other => self.addition.accept(other, old),
+        };
+        taken.map_err(|refusal| refusal.map(Obstacle::from))?;
         let before = base.map_or(0, |base| base.policy.defaults().len());
         let defaults = before.saturating_add(self.new_scopes);
-        check(&self.policy, base, defaults, self.limits).map_err(Refusal::Sink)
+        let rules = self.addition.rules(old);
+        let policy = self.addition.policy();
+        check(policy, base, rules, defaults, self.limits).map_err(Refusal::Sink)
     }
 }

@@ -25,10 +25,12 @@ use crate::proto::Protocol;
 use crate::rule::{DefaultVerb, Scope, Verb};
 use crate::set::{SetKind, SetName};
 use crate::text;
-use crate::value::Value;
+use crate::value::{decimal, Value};
 
 const VERBS: [&str; 2] = ["allow", "deny"];
-const STATEMENTS: [&str; 5] = ["allow", "deny", "default", "set", "failsafe"];
+const STATEMENTS: [&str; 9] = [
+    "allow", "deny", "default", "set", "failsafe", "add", "insert", "delete", "replace",
+];
 const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// The match words that are no [`Key`].
 const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
@@ -37,7 +39,9 @@ const OPTIONS: [&str; 4] = ["priority", "log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
 const VERB: &str = "allow or deny";
-const STATEMENT: &str = "allow, deny, default, set or failsafe";
+const STATEMENT: &str = "allow, deny, default, set, failsafe, add, insert, delete or replace";
+const NUMBER: &str = "the number of a rule, from 1";
+const TARGET: &str = "the number of a rule, from 1, or comment and a rule's comment";
 const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
                    fragment, family, hook, netns, priority, log, \
@@ -210,6 +214,28 @@ pub enum Statement<'a> {
     Members(SetKind, Words<'a>),
     /// `failsafe { ... }`, and what is inside
     Failsafe(Words<'a>),
+    /// A change of the rules that are there
+    Edit(Edit<'a>),
+}
+
+/// A rule that is there.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// The one with this number, from 1
+    Number(Word<'a>, usize),
+    /// The only one with this comment
+    Comment(Word<'a>, &'a [u8]),
+}
+
+/// A change of the rules that are there.
+#[derive(Clone, Copy, Debug)]
+pub enum Edit<'a> {
+    /// A rule before the one with this number
+    Insert(Word<'a>, usize, RuleText<'a>),
+    /// One rule less
+    Delete(Target<'a>),
+    /// A rule instead of another
+    Replace(Target<'a>, RuleText<'a>),
 }
 
 /// The language of `/proc/ctrfw/rules`.
@@ -237,6 +263,24 @@ impl Grammar for Table {
             b"default" if first.form == Form::Plain => Statement::Default(default(&mut words)?),
             b"failsafe" if first.form == Form::Plain => {
                 Statement::Failsafe(failsafe::parse(&mut words)?)
+            }
+            b"add" if first.form == Form::Plain => Statement::Rule(next_rule(&mut words)?),
+            b"insert" if first.form == Form::Plain => {
+                let word = words.require(NUMBER)?;
+                let number =
+                    rule_number(word).ok_or_else(|| words.fault(word, NUMBER, is_zero(word)))?;
+                Statement::Edit(Edit::Insert(word, number, next_rule(&mut words)?))
+            }
+            b"delete" if first.form == Form::Plain => {
+                let edit = Edit::Delete(target(&mut words)?);
+                if let Some(extra) = words.next() {
+                    return Err(words.fault(extra, END, false));
+                }
+                Statement::Edit(edit)
+            }
+            b"replace" if first.form == Form::Plain => {
+                let target = target(&mut words)?;
+                Statement::Edit(Edit::Replace(target, next_rule(&mut words)?))
             }
             b"set" if first.form == Form::Plain => {
                 let word = words.require(SetName::EXPECTED)?;
@@ -310,6 +354,39 @@ fn verb(word: Word<'_>) -> Option<Verb> {
         b"allow" => Some(Verb::Allow),
         b"deny" => Some(Verb::Deny),
         _ => None,
+    }
+}
+
+/// Parses the verb of a rule and what is behind it.
+fn next_rule<'a>(words: &mut Words<'a>) -> Result<RuleText<'a>, Fault> {
+    let word = words.require(VERB)?;
+    let verb = verb(word).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    rule(words, verb)
+}
+
+fn rule_number(word: Word<'_>) -> Option<usize> {
+    let number = decimal(word.text, u32::MAX).filter(|_| word.form == Form::Plain)?;
+    usize::try_from(number).ok().filter(|number| *number != 0)
+}
+
+/// Whether it is no number of a rule, but may be the beginning of one.
+fn is_zero(word: Word<'_>) -> bool {
+    word.form == Form::Plain && word.text.iter().all(|digit| *digit == b'0')
+}
+
+/// Parses `N` or `comment "..."`.
+fn target<'a>(words: &mut Words<'a>) -> Result<Target<'a>, Fault> {
+    let word = words.require(TARGET)?;
+    if word.form == Form::Plain && word.text == b"comment" {
+        let quoted = words.peek().unwrap_or(word);
+        return Ok(Target::Comment(quoted, text::COMMENT.parse(words)?));
+    }
+    match rule_number(word) {
+        Some(number) => Ok(Target::Number(word, number)),
+        None => {
+            let may_become = begins(word, &["comment"]) || is_zero(word);
+            Err(words.fault(word, TARGET, may_become))
+        }
     }
 }
 
