@@ -2,8 +2,9 @@
 
 //! A table that somebody is writing.
 
+use ctrfw_core::edit::Addition;
 use ctrfw_core::loader::{Refusal, Sink};
-use ctrfw_core::parser::{self, Statement};
+use ctrfw_core::parser::{self, Edit, Statement};
 use ctrfw_core::policy::Policy;
 use ctrfw_core::rule::Verb;
 use kernel::prelude::*;
@@ -18,9 +19,11 @@ use crate::sys::reject::Rejecter;
 /// Most defaults at a time: they are looked through for each packet that no rule matches.
 const MAX_DEFAULTS: usize = 256;
 
+const NO_EDIT: &str = "a statement that is no edit: those are for what is appended (>>)";
+
 /// A policy that is to take the place of the table, or to be added to it.
 pub(crate) struct Draft {
-    policy: Policy<KernelMemory>,
+    addition: Addition<KernelMemory>,
     /// There if any statement rejects.
     rejecter: Option<Arc<Rejecter>>,
     /// How many of the defaults are for a scope that `base` has no default for.
@@ -46,7 +49,7 @@ impl Draft {
     /// A draft of a new table within `limits`.
     pub(crate) fn replacing(limits: Limits) -> Self {
         Self {
-            policy: Policy::default(),
+            addition: Addition::default(),
             rejecter: None,
             new_scopes: 0,
             append: false,
@@ -66,22 +69,24 @@ impl Draft {
 
     /// What comes of it when it is put behind `old`, if there is one. Process context.
     pub(super) fn finish(self, old: Option<&Table>) -> Result<Finished, Obstacle> {
-        let mut whole = Policy::default();
-        let mut rejecter = self.rejecter;
-        match old {
-            Some(old) => {
-                whole.append(&old.policy)?;
-                whole.append(&self.policy)?;
-                rejecter = rejecter.or_else(|| old.rejecter.clone());
-            }
-            None => whole = self.policy,
+        let in_force = old.map(core::ptr::from_ref);
+        if self.addition.edits() && self.base.as_deref().map(core::ptr::from_ref) != in_force {
+            return Err(Obstacle::Changed);
         }
-        check(&whole, None, whole.defaults().len(), self.limits)?;
-        let order = whole.settle()?;
+        let (policy, order) = self.addition.finish(old.map(|old| &old.policy))?;
+        check(
+            &policy,
+            None,
+            policy.rules().len(),
+            policy.defaults().len(),
+            self.limits,
+        )?;
+        let mut rejecter = self.rejecter;
+        rejecter = rejecter.or_else(|| old.and_then(|old| old.rejecter.clone()));
         Ok(Finished {
-            policy: whole,
+            rejecter: rejecter.filter(|_| policy.rejects()),
+            policy,
             order,
-            rejecter,
         })
     }
 
@@ -95,10 +100,12 @@ impl Draft {
     }
 }
 
-/// Whether `policy` with what is in `base`, and with so many `defaults` in all, keeps the limits.
+/// Whether `policy` with what is in `base`, and with so many `rules` and `defaults` in all, keeps the
+/// limits.
 fn check(
     policy: &Policy<KernelMemory>,
     base: Option<&Table>,
+    rules: usize,
     defaults: usize,
     limits: Limits,
 ) -> Result<(), Obstacle> {
@@ -108,7 +115,8 @@ fn check(
     if defaults > MAX_DEFAULTS {
         return Err(Obstacle::TooMany(MAX_DEFAULTS, "defaults"));
     }
-    if with_base(|policy| policy.rules().len()).saturating_add(defaults) > limits.rules {
+    let most = rules.max(policy.rules().len());
+    if most.saturating_add(defaults) > limits.rules {
         return Err(Obstacle::TooMany(limits.rules, "rules and defaults"));
     }
     if with_base(|policy| policy.matches().len()) > limits.values {
@@ -126,7 +134,10 @@ impl Sink<parser::Table> for Draft {
     fn accept(&mut self, statement: Statement<'_>) -> Result<(), Refusal<Obstacle>> {
         // What a verb needs is taken now, so that who writes it hears of it: close(2) could not tell.
         match &statement {
-            Statement::Rule(text) => self.provide(text.verb).map_err(Refusal::Sink)?,
+            Statement::Rule(text)
+            | Statement::Edit(Edit::Insert(_, _, text) | Edit::Replace(_, text)) => {
+                self.provide(text.verb).map_err(Refusal::Sink)?;
+            }
             Statement::Default(text) => self.provide(text.default.verb).map_err(Refusal::Sink)?,
             _ => {}
         }
@@ -136,11 +147,16 @@ impl Sink<parser::Table> for Draft {
                 self.new_scopes = self.new_scopes.saturating_add(1);
             }
         }
-        self.policy
-            .add(statement, base.map(|base| &base.policy))
-            .map_err(|refusal| refusal.map(Obstacle::from))?;
+        let old = base.map(|base| &base.policy);
+        let taken = match statement {
+            Statement::Edit(_) if !self.append => Err(Refusal::Expected(NO_EDIT)),
+            other => self.addition.accept(other, old),
+        };
+        taken.map_err(|refusal| refusal.map(Obstacle::from))?;
         let before = base.map_or(0, |base| base.policy.defaults().len());
         let defaults = before.saturating_add(self.new_scopes);
-        check(&self.policy, base, defaults, self.limits).map_err(Refusal::Sink)
+        let rules = self.addition.rules(old);
+        let policy = self.addition.policy();
+        check(policy, base, rules, defaults, self.limits).map_err(Refusal::Sink)
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Obstacle {
     TooMany(usize, &'static str),
     /// The set of this name was there when the text was written, and is not any more.
     NoSet(SetName),
+    /// Meanwhile somebody else changed the table whose rules are edited.
+    Changed,
     /// Meanwhile somebody else added a set of this name.
     SetTwice(SetName),
     /// There is nothing to answer rejected packets with.
@@ -59,6 +61,7 @@ impl From<Obstacle> for Error {
             Obstacle::Memory => ENOMEM,
             Obstacle::TooMany(..) => ENOSPC,
             Obstacle::NoSet(_) => ENOENT,
+            Obstacle::Changed => EBUSY,
             Obstacle::SetTwice(_) => EEXIST,
             Obstacle::NoReject => EOPNOTSUPP,
         }
@@ -70,6 +73,7 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Memory => f.write_str("out of memory"),
             Self::TooMany(max, what) => write!(f, "more than {max} {what}"),
+            Self::Changed => f.write_str("somebody else changed the table meanwhile"),
             Self::NoSet(name) => write!(f, "there is no set {name} any more"),
             Self::SetTwice(name) => write!(f, "there is a set {name} already"),
             Self::NoReject => f.write_str(

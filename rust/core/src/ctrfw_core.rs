@@ -28,6 +28,7 @@ pub const VERSION: &str = "0.1.0";
 extern crate alloc;
 
 pub mod addr;
+pub mod edit;
 pub mod error;
 pub mod event;
 pub mod failsafe;

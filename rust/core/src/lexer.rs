@@ -38,7 +38,7 @@ impl Word<'_> {
 }
 
 /// The words of a line: separated by blanks and marks, up to the end or a word that begins with `#`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Words<'a> {
     line: &'a [u8],
     /// Where the next word is looked for.
@@ -109,6 +109,19 @@ impl<'a> Words<'a> {
     /// The words that are no marks.
     pub fn values(self) -> impl Iterator<Item = Word<'a>> {
         self.filter(|word| word.form != Form::Mark)
+    }
+
+    /// Where the next word is looked for, in bytes from the beginning of the line.
+    pub(crate) fn cursor(&self) -> u32 {
+        u32::try_from(self.at).unwrap_or(u32::MAX)
+    }
+
+    /// The words of the line from one position up to another.
+    pub(crate) fn between(&self, start: u32, end: u32) -> Self {
+        Self {
+            line: self.line.get(..end as usize).unwrap_or(self.line),
+            at: start as usize,
+        }
     }
 
     /// The words from here up to where `end` will look for its next one.

@@ -289,7 +289,7 @@ impl<M: Memory> Matches<M> {
         for (key, clause) in text.clauses() {
             let (set, values) = match clause.values {
                 Values::Set(word) => {
-                    let (index, set) = self.set(key, clause, base)?.ok_or_else(|| {
+                    let (index, set) = self.set(key, &clause, base)?.ok_or_else(|| {
                         let expected = key.sets().map_or("", |(_, expected)| expected);
                         Refusal::Fault(Fault::at_word(word, expected))
                     })?;
@@ -468,6 +468,82 @@ impl<M: Memory> Matches<M> {
         self.needs.interfaces |= other.needs.interfaces;
         self.needs.ports |= other.needs.ports;
         Ok(Moved { terms: shift.terms })
+    }
+
+    /// Adds the named sets of `other`; the new place of each.
+    pub fn append_sets(&mut self, other: &Self) -> Result<M::List<u32>, Misfit> {
+        let mut places = M::List::<u32>::default();
+        for set in other.sets.iter() {
+            let place = match self.find(set.name) {
+                Some((place, found)) if set.foreign => {
+                    if set.kind != found.kind && set.kind.is_some() && found.kind.is_some() {
+                        return Err(Misfit::NoSet(set.name));
+                    }
+                    place
+                }
+                Some(_) => return Err(Misfit::SetTwice(set.name)),
+                None if set.foreign => return Err(Misfit::NoSet(set.name)),
+                None => {
+                    let members = match set.kind {
+                        Some(SetKind::Addrs) => {
+                            copy_values(&mut self.addrs, &other.addrs, set.members)?
+                        }
+                        Some(SetKind::Ports) => {
+                            copy_values(&mut self.ports, &other.ports, set.members)?
+                        }
+                        Some(SetKind::Interfaces) => {
+                            copy_values(&mut self.interfaces, &other.interfaces, set.members)?
+                        }
+                        None => Span::default(),
+                    };
+                    let place = self.sets.len().try_into().map_err(|_| Misfit::Memory)?;
+                    self.sets.push(Set { members, ..*set })?;
+                    place
+                }
+            };
+            places.push(place)?;
+        }
+        Ok(places)
+    }
+
+    /// Adds the words of `m`, which are of `other`, whose sets are at these places here.
+    pub fn copy(&mut self, other: &Self, m: &Match, sets: &[u32]) -> Result<Match, NoMemory> {
+        let start = self.terms.len();
+        for term in m.terms.of(&other.terms) {
+            let set = term.set.and_then(|set| sets.get(set as usize).copied());
+            let members = set.and_then(|set| self.sets.get(set as usize));
+            let from = term.values;
+            let values = match (members, term.key) {
+                (Some(set), _) => set.members,
+                (None, Key::From | Key::To) => copy_values(&mut self.addrs, &other.addrs, from)?,
+                (None, Key::Proto) => copy_values(&mut self.protos, &other.protos, from)?,
+                (None, Key::IcmpType) => {
+                    copy_values(&mut self.icmp_types, &other.icmp_types, from)?
+                }
+                (None, Key::Sport | Key::Dport) => {
+                    copy_values(&mut self.ports, &other.ports, from)?
+                }
+                (None, Key::In | Key::Out | Key::PortIn | Key::PortOut) => {
+                    copy_values(&mut self.interfaces, &other.interfaces, from)?
+                }
+                (None, Key::Mark) => copy_values(&mut self.marks, &other.marks, from)?,
+                (None, Key::Netns) => copy_values(&mut self.namespaces, &other.namespaces, from)?,
+            };
+            match term.key {
+                Key::In | Key::Out => self.needs.interfaces = true,
+                Key::PortIn | Key::PortOut => self.needs.ports = true,
+                _ => {}
+            }
+            self.terms.push(Term {
+                set,
+                values,
+                ..*term
+            })?;
+        }
+        Ok(Match {
+            terms: Span::since(&self.terms, start)?,
+            ..*m
+        })
     }
 
     // Any context: reading.
@@ -712,6 +788,12 @@ fn push_values<T: Value>(to: &mut impl List<T>, words: Words<'_>) -> Result<Span
     let start = to.len();
     // They were parsed before, so none is left out.
     to.extend(words.values().filter_map(|word| T::parse(word.text)))?;
+    Span::since(to, start)
+}
+
+fn copy_values<T: Copy>(to: &mut impl List<T>, from: &[T], values: Span) -> Result<Span, NoMemory> {
+    let start = to.len();
+    to.extend(values.of(from).iter().copied())?;
     Span::since(to, start)
 }
 

@@ -26,11 +26,13 @@ use crate::reject::Answer;
 use crate::rule::{DefaultVerb, Mode, Scope, Verb};
 use crate::set::{SetKind, SetName};
 use crate::text;
-use crate::value::Value;
+use crate::value::{decimal, Value};
 
-const VERBS: [&str; 3] = ["allow", "deny", "reject"];
-const STATEMENTS: [&str; 8] = [
-    "allow", "deny", "reject", "audit", "default", "set", "failsafe", "mode",
+const DEFAULT_VERBS: [&str; 3] = ["allow", "deny", "reject"];
+const VERBS: [&str; 4] = ["allow", "deny", "reject", "audit"];
+const STATEMENTS: [&str; 12] = [
+    "allow", "deny", "reject", "audit", "default", "set", "failsafe", "mode", "add", "insert",
+    "delete", "replace",
 ];
 const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// What stands between `reject` and its answer.
@@ -41,8 +43,12 @@ const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
 const OPTIONS: [&str; 4] = ["priority", "log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
-const VERB: &str = "allow, deny or reject";
-const STATEMENT: &str = "allow, deny, reject, audit, default, set, failsafe or mode";
+const VERB: &str = "allow, deny, reject or audit";
+const DEFAULT_VERB: &str = "allow, deny or reject";
+const STATEMENT: &str = "allow, deny, reject, audit, default, set, failsafe, mode, add, insert, \
+                         delete or replace";
+const NUMBER: &str = "the number of a rule, from 1";
+const TARGET: &str = "the number of a rule, from 1, or comment and a rule's comment";
 const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str =
     "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
@@ -109,31 +115,50 @@ pub struct MatchText<'a> {
     pub places: PlaceSet,
     /// Hooks
     pub hooks: HookSet,
-    /// Length of the line in bytes
-    len: usize,
+    /// The line
+    line: Words<'a>,
     /// By [`Key`]
-    clauses: [Option<Clause<'a>>; Key::COUNT],
+    clauses: [Option<Extent>; Key::COUNT],
+}
+
+/// Where in its line a clause stands: there are many of them in a statement, and a stack is small.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    start: u32,
+    end: u32,
+    negated: bool,
+    /// A named set stands there.
+    named: bool,
 }
 
 impl<'a> MatchText<'a> {
     /// How many bytes the line has.
     pub fn len(&self) -> usize {
-        self.len
+        self.line.len()
     }
 
     /// Whether the line is empty, which none is that asks for something.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.line.is_empty()
     }
 
     /// The words that were given, in canonical order.
-    pub fn clauses(&self) -> impl Iterator<Item = (Key, &Clause<'a>)> {
-        let given = Key::ALL.into_iter().zip(&self.clauses);
-        given.filter_map(|(key, clause)| Some((key, clause.as_ref()?)))
+    pub fn clauses(&self) -> impl Iterator<Item = (Key, Clause<'a>)> + '_ {
+        let given = Key::ALL.into_iter();
+        given.filter_map(|key| Some((key, self.clause(key)?)))
     }
 
-    fn clause(&self, key: Key) -> Option<&Clause<'a>> {
-        self.clauses.get(key as usize)?.as_ref()
+    fn clause(&self, key: Key) -> Option<Clause<'a>> {
+        let extent = self.clauses.get(key as usize)?.as_ref()?;
+        let words = self.line.between(extent.start, extent.end);
+        Some(Clause {
+            negated: extent.negated,
+            values: if extent.named {
+                Values::Set(words.peek()?)
+            } else {
+                Values::Listed(words)
+            },
+        })
     }
 
     /// The values that are listed behind `key`, one of which must be the packet's.
@@ -212,8 +237,6 @@ pub struct RuleText<'a> {
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
-// It lives for a line, and boxing it would need memory.
-#[allow(clippy::large_enum_variant)]
 pub enum Statement<'a> {
     /// `allow ...`, `deny ...`, `reject ...` or `audit ...`
     Rule(RuleText<'a>),
@@ -227,6 +250,28 @@ pub enum Statement<'a> {
     Members(SetKind, Words<'a>),
     /// `failsafe { ... }`, and what is inside
     Failsafe(Words<'a>),
+    /// A change of the rules that are there
+    Edit(Edit<'a>),
+}
+
+/// A rule that is there.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// The one with this number, from 1
+    Number(Word<'a>, usize),
+    /// The only one with this comment
+    Comment(Word<'a>, &'a [u8]),
+}
+
+/// A change of the rules that are there.
+#[derive(Clone, Copy, Debug)]
+pub enum Edit<'a> {
+    /// A rule before the one with this number
+    Insert(Word<'a>, usize, RuleText<'a>),
+    /// One rule less
+    Delete(Target<'a>),
+    /// A rule instead of another
+    Replace(Target<'a>, RuleText<'a>),
 }
 
 /// The language of `/proc/ctrfw/rules`.
@@ -255,6 +300,24 @@ impl Grammar for Table {
             b"mode" if first.form == Form::Plain => Statement::Mode(mode(&mut words)?),
             b"failsafe" if first.form == Form::Plain => {
                 Statement::Failsafe(failsafe::parse(&mut words)?)
+            }
+            b"add" if first.form == Form::Plain => Statement::Rule(next_rule(&mut words)?),
+            b"insert" if first.form == Form::Plain => {
+                let word = words.require(NUMBER)?;
+                let number =
+                    rule_number(word).ok_or_else(|| words.fault(word, NUMBER, is_zero(word)))?;
+                Statement::Edit(Edit::Insert(word, number, next_rule(&mut words)?))
+            }
+            b"delete" if first.form == Form::Plain => {
+                let edit = Edit::Delete(target(&mut words)?);
+                if let Some(extra) = words.next() {
+                    return Err(words.fault(extra, END, false));
+                }
+                Statement::Edit(edit)
+            }
+            b"replace" if first.form == Form::Plain => {
+                let target = target(&mut words)?;
+                Statement::Edit(Edit::Replace(target, next_rule(&mut words)?))
             }
             b"set" if first.form == Form::Plain => {
                 let word = words.require(SetName::EXPECTED)?;
@@ -287,8 +350,6 @@ impl Grammar for Table {
 
 /// A line of the trace file.
 #[derive(Clone, Copy, Debug)]
-// It lives for a line, and boxing it would need memory.
-#[allow(clippy::large_enum_variant)]
 pub enum TraceStatement<'a> {
     /// Trace nothing of what was said before.
     Off,
@@ -379,6 +440,39 @@ fn mode(words: &mut Words<'_>) -> Result<Mode, Fault> {
     }
 }
 
+/// Parses the verb of a rule and what is behind it.
+fn next_rule<'a>(words: &mut Words<'a>) -> Result<RuleText<'a>, Fault> {
+    let word = words.require(VERB)?;
+    let verb = verb(word).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    rule(words, verb)
+}
+
+fn rule_number(word: Word<'_>) -> Option<usize> {
+    let number = decimal(word.text, u32::MAX).filter(|_| word.form == Form::Plain)?;
+    usize::try_from(number).ok().filter(|number| *number != 0)
+}
+
+/// Whether it is no number of a rule, but may be the beginning of one.
+fn is_zero(word: Word<'_>) -> bool {
+    word.form == Form::Plain && word.text.iter().all(|digit| *digit == b'0')
+}
+
+/// Parses `N` or `comment "..."`.
+fn target<'a>(words: &mut Words<'a>) -> Result<Target<'a>, Fault> {
+    let word = words.require(TARGET)?;
+    if word.form == Form::Plain && word.text == b"comment" {
+        let quoted = words.peek().unwrap_or(word);
+        return Ok(Target::Comment(quoted, text::COMMENT.parse(words)?));
+    }
+    match rule_number(word) {
+        Some(number) => Ok(Target::Number(word, number)),
+        None => {
+            let may_become = begins(word, &["comment"]) || is_zero(word);
+            Err(words.fault(word, TARGET, may_become))
+        }
+    }
+}
+
 /// Parses a rule behind its verb, up to the end of the line.
 fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
     let (verb, answer) = with(words, verb, KEY)?;
@@ -427,11 +521,11 @@ fn log_option<'a>(words: &mut Words<'a>) -> Result<LogText<'a>, Fault> {
 }
 
 fn default<'a>(words: &mut Words<'a>) -> Result<DefaultText<'a>, Fault> {
-    let word = words.require(VERB)?;
+    let word = words.require(DEFAULT_VERB)?;
     // A default is the end of the walk: there is nothing that `audit` could leave the decision to.
     let verb = verb(word)
         .filter(|verb| *verb != Verb::Audit)
-        .ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+        .ok_or_else(|| words.fault(word, DEFAULT_VERB, begins(word, &DEFAULT_VERBS)))?;
     let (verb, answer) = with(words, verb, SCOPE_KEY)?;
     if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
         return Err(words.fault(word, RESET_DEFAULT, false));
@@ -496,7 +590,10 @@ fn matches<'a>(
     others: &[&str],
     mut option: impl FnMut(&mut Words<'a>, Word<'a>) -> Result<bool, Fault>,
 ) -> Result<MatchText<'a>, Fault> {
-    let mut text = MatchText::default();
+    let mut text = MatchText {
+        line: *words,
+        ..MatchText::default()
+    };
     let (mut families, mut places, mut hooks) = (None, None, None);
     // The last of the words that may not fit the rest.
     let (mut family_word, mut port_word, mut type_word) = (None, None, None);
@@ -570,13 +667,12 @@ fn matches<'a>(
     if reset.is_some() && text.clause(Key::Proto).is_none() {
         return Err(words.missing(RESET_TCP));
     }
-    text.len = words.len();
     text.places = places.unwrap_or_default();
     text.hooks = hooks.unwrap_or_default();
     Ok(text)
 }
 
-fn clause<'a>(words: &mut Words<'a>, key: Key) -> Result<Clause<'a>, Fault> {
+fn clause(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
     match key {
         Key::From | Key::To => values::<AddrRange>(words, key),
         Key::Proto => values::<Protocol>(words, key),
@@ -589,25 +685,29 @@ fn clause<'a>(words: &mut Words<'a>, key: Key) -> Result<Clause<'a>, Fault> {
 }
 
 /// Parses `[!] VALUES`, where values may be a named set if `key` takes some.
-fn values<'a, T: Value>(words: &mut Words<'a>, key: Key) -> Result<Clause<'a>, Fault> {
+fn values<T: Value>(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
     let negated = negation(words);
+    let start = words.cursor();
     if let (Some(word), Some((_, expected))) = (words.peek(), key.sets()) {
         if let (Form::Plain, Some(name)) = (word.form, word.text.strip_prefix(b"@")) {
             words.next();
             if SetName::parse(name).is_none() {
                 return Err(words.fault(word, expected, SetName::may_become(name)));
             }
-            return Ok(Clause {
+            return Ok(Extent {
+                start,
+                end: words.cursor(),
                 negated,
-                values: Values::Set(word),
+                named: true,
             });
         }
     }
-    let from = *words;
     each::<T>(words, |_| {})?;
-    Ok(Clause {
+    Ok(Extent {
+        start,
+        end: words.cursor(),
         negated,
-        values: Values::Listed(from.up_to(words)),
+        named: false,
     })
 }
 

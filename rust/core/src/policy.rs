@@ -22,6 +22,7 @@ const SHORT_LINE: usize = 256;
 const ONE_DEFAULT: &str = "one default for each scope";
 const ONE_MODE: &str = "one mode for the table";
 const ONE_FAILSAFE: &str = "one failsafe statement";
+const NO_EDIT: &str = "a statement that is no edit: those are for what is appended (>>)";
 const NEW_NAME: &str = "a name that no other set has";
 const SHORTER: &str = "fewer values on the line: its canonical form is too long; use a set";
 
@@ -110,6 +111,7 @@ impl<M: Memory> Policy<M> {
                 }
             }
             Statement::Members(kind, words) => Ok(self.matches.add_members(kind, words)?),
+            Statement::Edit(_) => Err(Refusal::Expected(NO_EDIT)),
             Statement::Failsafe(words) => {
                 if self.has_failsafe {
                     return Err(Refusal::Expected(ONE_FAILSAFE));
@@ -180,6 +182,76 @@ impl<M: Memory> Policy<M> {
         Ok(())
     }
 
+    /// Makes this policy, which is empty, what `base` and `other` behind it are together, but with the
+    /// rules that `order` tells only, in that order. The rules of `base` come first in its count. Nothing
+    /// is kept of the rules that are left out.
+    pub(crate) fn gather(
+        &mut self,
+        base: Option<&Self>,
+        other: &Self,
+        order: &[u32],
+    ) -> Result<(), Misfit> {
+        let none = Self::default();
+        let base = base.unwrap_or(&none);
+        self.mode = other.mode.or(base.mode);
+        let base_sets = self.matches.append_sets(&base.matches)?;
+        let other_sets = self.matches.append_sets(&other.matches)?;
+        for index in order {
+            let index = *index as usize;
+            let (from, sets, place) = match index.checked_sub(base.rules.len()) {
+                None => (base, &base_sets, index),
+                Some(place) => (other, &other_sets, place),
+            };
+            let Some(rule) = from.rules.get(place) else {
+                continue;
+            };
+            let matches = self.matches.copy(&from.matches, &rule.matches, sets)?;
+            let log = self.copy_log(from, rule.options.log)?;
+            self.logs |= rule.verb == Verb::Audit;
+            let options = Options {
+                comment: self.add_text(from.text(rule.options.comment).as_bytes())?,
+                log,
+                ..rule.options
+            };
+            self.rules.push(Rule {
+                matches,
+                options,
+                ..*rule
+            })?;
+        }
+        for from in [base, other] {
+            for Fallback { default, log } in from.defaults.iter() {
+                let log = self.copy_log(from, *log)?;
+                let default = Fallback {
+                    default: *default,
+                    log,
+                };
+                match self.default_for(&default.default) {
+                    Some(index) => {
+                        if let Some(old) = self.defaults.get_mut(index) {
+                            *old = default;
+                        }
+                    }
+                    None => self.defaults.push(default)?,
+                }
+            }
+            if from.has_failsafe {
+                self.failsafe = Default::default();
+                self.failsafe.extend(from.failsafe.iter().copied())?;
+                self.has_failsafe = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_log(&mut self, from: &Self, log: Option<Log>) -> Result<Option<Log>, NoMemory> {
+        let text = log.map(|log| LogText {
+            prefix: from.text(log.prefix).as_bytes(),
+            every: log.every,
+        });
+        self.add_log(text)
+    }
+
     /// Puts the rules into the order in which they are judged and listed: by descending priority, those
     /// of the same as they were added. Gives for each place where its rule was before; [`None`] if all
     /// stay where they are.
@@ -229,6 +301,15 @@ impl<M: Memory> Policy<M> {
     #[inline]
     pub fn defaults(&self) -> &[Fallback] {
         &self.defaults
+    }
+
+    /// Whether any statement rejects.
+    pub fn rejects(&self) -> bool {
+        let rules = self.rules.iter().map(|rule| rule.verb);
+        let defaults = self.defaults.iter().map(|default| default.default.verb);
+        rules
+            .chain(defaults)
+            .any(|verb| matches!(verb, Verb::Reject(_)))
     }
 
     /// Whether anything may be logged.
@@ -336,6 +417,12 @@ impl<M: Memory> Policy<M> {
     /// A text of one of the statements.
     fn text(&self, text: Span) -> &str {
         core::str::from_utf8(text.of(&self.texts)).unwrap_or("")
+    }
+
+    /// The comment of rule `index`; empty if it has none.
+    pub fn comment(&self, index: usize) -> &str {
+        let rule = self.rules.get(index);
+        rule.map_or("", |rule| self.text(rule.options.comment))
     }
 
     /// Rule `index` in canonical form.
