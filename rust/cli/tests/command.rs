@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command as a user runs it, with files in the place of the module's.
+
+use std::fs;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The exit code and both outputs of `ctrfw`, told `input`; `rules` are in force.
+fn ctrfw(rules: &str, args: &[&str], input: impl Into<Vec<u8>>) -> (i32, String, String) {
+    let proc = TempDir::new().unwrap();
+    fs::write(proc.path().join("rules"), rules).unwrap();
+    fs::write(
+        proc.path().join("status"),
+        "version 0.1.0\nlast_error none\n",
+    )
+    .unwrap();
+    fs::write(
+        proc.path().join("counters"),
+        "1 packets 2 bytes 120 deny\ndefault packets 0 bytes 0 default allow\n",
+    )
+    .unwrap();
+    let ran = Command::cargo_bin("ctrfw")
+        .unwrap()
+        .arg("--proc")
+        .arg(proc.path())
+        .args(args)
+        .write_stdin(input)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        ran.status.code().unwrap(),
+        text(ran.stdout),
+        text(ran.stderr),
+    )
+}
+
+#[test]
+fn check_tells_all_errors() {
+    let text = "deny from 10.0.0.300\n\nallow\tprto tcp\ndeny proto";
+    let (code, out, _) = ctrfw("", &["check", "-"], text);
+    assert_eq!(code, 1);
+    assert_eq!(
+        out,
+        r#"<stdin>:1:11: error: got "10.0.0.300", expected an IPv4 or IPv6 address, or ADDRESS/LENGTH
+    deny from 10.0.0.300
+              ^^^^^^^^^^
+<stdin>:3:7: error: got "prto", expected one of from, to, proto, sport, dport, in, out, hook, netns
+    allow   prto tcp
+            ^^^^
+<stdin>:4:11: error: got the end of the line, expected a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255
+    deny proto
+              ^
+"#
+    );
+}
+
+#[test]
+fn check_says_what_the_module_would() {
+    let text = "default deny\ndefault allow\n";
+    let (code, out, _) = ctrfw("", &["check", "-"], text);
+    assert_eq!(code, 1);
+    assert!(out.starts_with(
+        "<stdin>:2:1: error: got \"default allow\", expected one default for each scope\n"
+    ));
+    let (code, out, _) = ctrfw("", &["check", "-"], vec![b'x'; 2000]);
+    assert_eq!((code, out.lines().count()), (1, 3));
+    let (code, out, _) = ctrfw("", &["--json", "check", "-"], &b"deny in \xff\n"[..]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["problems"][0]["got"]), (1, &"\\xff".into()));
+}
+
+#[test]
+fn check_warns_of_shadowed_rules() {
+    let text = "deny from 10.0.0.0/8\n# x\ndeny dport 5-6 from 10.1.0.0/16\nallow from 10.1.0.1\n";
+    let (code, out, _) = ctrfw("", &["check", "-"], text);
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        "<stdin>:3:1: warning: rule 2 can never match: rule 1 (line 1) matches all that it would
+    deny dport 5-6 from 10.1.0.0/16
+    ^^^^
+"
+    );
+}
+
+#[test]
+fn trouble_is_2() {
+    assert_eq!(ctrfw("", &["check", "/nonexistent"], "").0, 2);
+    assert_eq!(ctrfw("", &["nonsense"], "").0, 2);
+    let (code, _, err) = ctrfw("", &["--proc", "/nonexistent", "list"], "");
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn diff_in_canonical_lines() {
+    let old = "deny proto tcp dport 80\n";
+    let (code, out, _) = ctrfw(old, &["diff", "-"], "deny dport 80 proto 6 # same\n");
+    assert_eq!((code, out.as_str()), (0, ""));
+    let (code, out, _) = ctrfw(old, &["diff", "-"], "allow\ndeny proto tcp dport 80");
+    assert_eq!(code, 1);
+    assert!(out.contains("\n+allow\n deny proto tcp dport 80"), "{out}");
+    let (code, out, _) = ctrfw(old, &["--json", "diff", "-"], "allow\n");
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["same"]), (1, &false.into()));
+    assert_eq!(ctrfw(old, &["diff", "-"], "bogus").0, 2);
+}
+
+const PACKET: &str =
+    "from 172.17.0.2 to 10.0.0.5 proto tcp sport 40000 dport 443 in docker0 out eth0 netns host";
+
+#[test]
+fn test_tells_who_decides() {
+    let rules = "allow in lo\ndeny in docker0 hook forward\ndefault deny hook local_out\n";
+    let (code, out, _) = ctrfw(rules, &["test", "--explain", PACKET], "");
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        r#"pre_routing   allow  no rule matches, and no default holds
+              not rule 1, for "in lo": allow in lo
+              not rule 2, for "hook forward": deny in docker0 hook forward
+local_in      allow  no rule matches, and no default holds
+              not rule 1, for "in lo": allow in lo
+              not rule 2, for "hook forward": deny in docker0 hook forward
+forward       deny   rule 2 (line 2): deny in docker0 hook forward
+              not rule 1, for "in lo": allow in lo
+post_routing  allow  no rule matches, and no default holds
+              not rule 1, for "in lo": allow in lo
+              not rule 2, for "hook forward": deny in docker0 hook forward
+local_out     deny   no rule matches; line 3: default deny hook local_out
+              not rule 1, for "in lo": allow in lo
+              not rule 2, for "in docker0": deny in docker0 hook forward
+"#
+    );
+    let one = format!("{PACKET} hook forward");
+    let (_, out, _) = ctrfw(rules, &["--json", "test", &one], "");
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["hooks"].as_array().unwrap().len(), 1);
+    assert_eq!(json["hooks"][0]["rule"], 2);
+    let (code, _, err) = ctrfw(rules, &["test", "from 1.2.3.4 to ::1 proto tcp"], "");
+    assert_eq!(code, 2);
+    assert!(err.contains("one address family"), "{err}");
+}
+
+#[test]
+fn what_is_in_force() {
+    let (_, out, _) = ctrfw("deny\ndefault deny\n", &["list"], "");
+    assert_eq!(out, "    1 deny\n      default deny\n");
+    let (_, out, _) = ctrfw("", &["counters", "--zero-hits", "--json"], "");
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["counters"].as_array().unwrap().len(), 1);
+    let (_, out, _) = ctrfw("", &["status", "--json"], "");
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["last_error"], Value::Null);
+}
+
+#[test]
+fn colours_only_if_asked_for() {
+    assert!(!ctrfw("", &["check", "-"], "x").1.contains('\x1b'));
+    assert!(ctrfw("", &["--color", "always", "check", "-"], "x")
+        .1
+        .contains('\x1b'));
+}
+
+#[test]
+fn completions_and_man() {
+    assert!(ctrfw("", &["completions", "bash"], "")
+        .1
+        .contains("zero-hits"));
+    assert!(ctrfw("", &["man"], "").1.contains("ctrfw"));
+    assert!(ctrfw("", &["man", "test"], "").1.contains("explain"));
+}
