@@ -10,7 +10,7 @@ use clap_complete::Shell;
 const EXIT_CODES: &str = "Exit codes:
   0  all is well: no errors, the table is in force, no difference
   1  errors in FILE, a table that the module refused, a difference
-  2  wrong use, or something cannot be read or written (diff: also errors in FILE)";
+  2  wrong use, or something cannot be read or written (diff, test: also errors in FILE)";
 
 /// Checks, loads and explains the table of ctrfw, which filters the traffic of container hosts.
 #[derive(Debug, Parser)]
