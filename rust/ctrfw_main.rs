@@ -30,6 +30,14 @@ module! {
             default: 100_000,
             description: "Most rules and defaults that the table may have",
         },
+        max_values: u32 {
+            default: 1_000_000,
+            description: "Most addresses, ports and other values in the table's rules and sets",
+        },
+        max_sets: u32 {
+            default: 1_000,
+            description: "Most named sets in the table",
+        },
         trace_rate: u32 {
             default: 100,
             description: "Most trace lines a second in the long run",
@@ -38,6 +46,14 @@ module! {
             // About what fits into Debian's kernel log of 128 KiB.
             default: 400,
             description: "Most trace lines at once",
+        },
+        log_rate: u32 {
+            default: 20,
+            description: "Most log lines a second in the long run",
+        },
+        log_burst: u32 {
+            default: 200,
+            description: "Most log lines at once",
         },
     },
 }
@@ -56,8 +72,12 @@ impl kernel::Module for Ctrfw {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let limits = firewall::Limits {
             rules: module_parameters::max_rules.value() as usize,
+            values: module_parameters::max_values.value() as usize,
+            sets: module_parameters::max_sets.value() as usize,
             trace_rate: module_parameters::trace_rate.value(),
             trace_burst: module_parameters::trace_burst.value(),
+            log_rate: module_parameters::log_rate.value(),
+            log_burst: module_parameters::log_burst.value(),
         };
         let firewall = firewall::Global::new(limits)?;
         let hooks = sys::netfilter::Registration::new()?;

@@ -31,6 +31,9 @@ RANK = {
     "POST_ROUTING": 2,
 }
 
+# Verdicts that end a packet's way.
+REFUSED = ("deny", "reject")
+
 TRACE = re.compile(r"ctrfw: trace (id=.*)")
 LEFT_OUT = re.compile(r"ctrfw: trace: (\d+) lines left out")
 # dmesg and journalctl -o short-monotonic; /dev/kmsg.
@@ -116,8 +119,10 @@ class Path:
     def end(self, names):
         last = self.steps[-1]
         where = name_of(last, names)
-        if last.verdict == "deny":
-            by = "the default" if last.rule == "default" else f"rule {last.rule}"
+        if last.verdict in REFUSED:
+            by = {"default": "the default", "failsafe": "the failsafe"}.get(
+                last.rule, f"rule {last.rule}"
+            )
             return f"refused by {by} in {where} at {last.hook}"
         if last.hook == "LOCAL_IN":
             return f"reached {where}"
@@ -186,7 +191,7 @@ def same_packet(a, b):
 
 def follows(a, b, gap):
     """Can line b be the next step of the packet that line a is about?"""
-    if a.verdict == "deny" or a.hook == "LOCAL_IN" or b.hook == "LOCAL_OUT":
+    if a.verdict in REFUSED or a.hook == "LOCAL_IN" or b.hook == "LOCAL_OUT":
         return False
     if a.time is not None and b.time is not None and b.time - a.time > gap:
         return False
@@ -309,7 +314,7 @@ HEAD = (
 
 def cells(number, step, names):
     """A step as a row below HEAD."""
-    rule = "default" if step.rule == "default" else f"rule {step.rule}"
+    rule = f"rule {step.rule}" if step.rule.isdigit() else step.rule
     return [
         str(number),
         name_of(step, names),

@@ -20,6 +20,7 @@ wanted=(
 	zstd:zstd
 	kmod:depmod
 	util-linux:unshare
+	mount:mount
 )
 
 missing=()

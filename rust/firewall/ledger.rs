@@ -8,13 +8,14 @@ use kernel::prelude::*;
 use super::table::Table;
 use crate::sys::counters::Count;
 
-/// What the statements of the table in force had counted in the tables before it, which began with
-/// the same statements: `>>` keeps the counters.
+/// What the statements of the table in force had counted in the tables before it, which had the same
+/// statements among theirs: `>>` keeps the counters.
 #[derive(Default)]
 pub(crate) struct Ledger {
     rules: KVVec<Count>,
     defaults: KVVec<Count>,
     nobody: Count,
+    failsafe: Count,
 }
 
 impl Ledger {
@@ -23,6 +24,7 @@ impl Ledger {
             Decider::Rule(index) => self.rules.get(index),
             Decider::Default(index) => self.defaults.get(index),
             Decider::Nobody => Some(&self.nobody),
+            Decider::Failsafe => Some(&self.failsafe),
         };
         before.copied().unwrap_or_default()
     }
@@ -32,25 +34,45 @@ impl Ledger {
         self.before(decider).plus(table.count(decider))
     }
 
-    /// Room for all that `table` has counted. Process context.
-    pub(crate) fn with_room_for(table: &Table) -> Result<Self> {
+    /// Room for all that `table` has counted, and for `rules` rules. Process context.
+    pub(crate) fn with_room_for(table: &Table, rules: usize) -> Result<Self> {
         Ok(Self {
-            rules: KVVec::with_capacity(table.rules.len(), GFP_KERNEL)?,
-            defaults: KVVec::with_capacity(table.defaults.len(), GFP_KERNEL)?,
+            rules: KVVec::with_capacity(rules, GFP_KERNEL)?,
+            defaults: KVVec::with_capacity(table.policy.defaults().len(), GFP_KERNEL)?,
             nobody: Count::default(),
+            failsafe: Count::default(),
         })
     }
 
-    /// Takes down what the statements of `new` counted in `old`, and what `older` knew of them. The
-    /// room is there.
-    pub(crate) fn take_over(&mut self, older: &Ledger, old: &Table, new: &Table) {
-        for index in 0..old.rules.len() {
-            let total = older.total(old, Decider::Rule(index));
-            drop(self.rules.push_within_capacity(total));
+    /// Takes down what the statements of `new` counted in `old`, and what `older` knew of them. Its
+    /// rules are those of `old` and others behind them, in this `order` if there is one. The room is
+    /// there.
+    pub(crate) fn take_over(
+        &mut self,
+        older: &Ledger,
+        old: &Table,
+        new: &Table,
+        order: Option<&[u32]>,
+    ) {
+        let known = old.policy.rules().len();
+        let total = |index: usize| match index < known {
+            true => older.total(old, Decider::Rule(index)),
+            false => Count::default(),
+        };
+        let mut push = |index| drop(self.rules.push_within_capacity(total(index)));
+        match order {
+            Some(order) => order.iter().for_each(|index| push(*index as usize)),
+            None => (0..known).for_each(push),
         }
-        for (index, (was, is)) in old.defaults.iter().zip(&new.defaults).enumerate() {
+        for (index, (was, is)) in old
+            .policy
+            .defaults()
+            .iter()
+            .zip(new.policy.defaults())
+            .enumerate()
+        {
             // A default that says something else now begins anew.
-            let total = if was == is {
+            let total = if was.default == is.default {
                 older.total(old, Decider::Default(index))
             } else {
                 Count::default()
@@ -58,6 +80,9 @@ impl Ledger {
             drop(self.defaults.push_within_capacity(total));
         }
         self.nobody = older.total(old, Decider::Nobody);
+        if old.policy.failsafe() == new.policy.failsafe() {
+            self.failsafe = older.total(old, Decider::Failsafe);
+        }
     }
 
     /// How many bytes of memory it takes.

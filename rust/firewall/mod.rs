@@ -9,6 +9,7 @@ use kernel::sync::{Arc, Mutex};
 
 use crate::sys::rcu::{RcuCell, ReadSide};
 use ledger::Ledger;
+use log::Logger;
 use report::Reports;
 use stats::Stats;
 use table::Table;
@@ -18,10 +19,13 @@ mod draft;
 pub(crate) mod files;
 pub(crate) mod hooks;
 mod ledger;
+mod log;
+mod memory;
 mod obstacle;
 mod report;
 mod stats;
 mod table;
+mod throttle;
 mod trace;
 
 pub(crate) use ctrfw_core::VERSION;
@@ -31,10 +35,18 @@ pub(crate) use ctrfw_core::VERSION;
 pub(crate) struct Limits {
     /// Most rules and defaults in the table
     pub(crate) rules: usize,
+    /// Most values of match words in it, members of sets included
+    pub(crate) values: usize,
+    /// Most named sets in it
+    pub(crate) sets: usize,
     /// Most trace lines a second
     pub(crate) trace_rate: u32,
     /// Most trace lines at once
     pub(crate) trace_burst: u32,
+    /// Most log lines a second
+    pub(crate) log_rate: u32,
+    /// Most log lines at once
+    pub(crate) log_burst: u32,
 }
 
 /// All that the hooks and the files share.
@@ -46,6 +58,8 @@ pub(crate) struct Firewall {
     table: RcuCell<Table>,
     /// Who is traced, and what has been printed of them.
     tracer: Tracer,
+    /// What the statements of the table log.
+    logger: Logger,
     /// Packets per hook.
     stats: Stats,
     /// How many namespaces the hooks are in.
@@ -84,6 +98,7 @@ impl Firewall {
                 limits,
                 table: RcuCell::empty(),
                 tracer: Tracer::new(limits.trace_rate, limits.trace_burst),
+                logger: Logger::new(limits.log_rate, limits.log_burst),
                 stats,
                 namespaces: Atomic::new(0),
                 retired: AtomicFlag::new(false),

@@ -4,6 +4,9 @@
 
 use core::fmt;
 
+use ctrfw_core::matcher::Misfit;
+use ctrfw_core::memory::NoMemory;
+use ctrfw_core::set::SetName;
 use kernel::alloc::AllocError;
 use kernel::prelude::*;
 
@@ -14,6 +17,30 @@ pub(crate) enum Obstacle {
     Memory,
     /// There are more than so many of these.
     TooMany(usize, &'static str),
+    /// The set of this name was there when the text was written, and is not any more.
+    NoSet(SetName),
+    /// Meanwhile somebody else changed the table whose rules are edited.
+    Changed,
+    /// Meanwhile somebody else added a set of this name.
+    SetTwice(SetName),
+    /// There is nothing to answer rejected packets with.
+    NoReject,
+}
+
+impl From<NoMemory> for Obstacle {
+    fn from(_: NoMemory) -> Self {
+        Self::Memory
+    }
+}
+
+impl From<Misfit> for Obstacle {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::Memory => Self::Memory,
+            Misfit::NoSet(name) => Self::NoSet(name),
+            Misfit::SetTwice(name) => Self::SetTwice(name),
+        }
+    }
 }
 
 impl From<Error> for Obstacle {
@@ -33,6 +60,10 @@ impl From<Obstacle> for Error {
         match obstacle {
             Obstacle::Memory => ENOMEM,
             Obstacle::TooMany(..) => ENOSPC,
+            Obstacle::NoSet(_) => ENOENT,
+            Obstacle::Changed => EBUSY,
+            Obstacle::SetTwice(_) => EEXIST,
+            Obstacle::NoReject => EOPNOTSUPP,
         }
     }
 }
@@ -42,6 +73,13 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Memory => f.write_str("out of memory"),
             Self::TooMany(max, what) => write!(f, "more than {max} {what}"),
+            Self::Changed => f.write_str("somebody else changed the table meanwhile"),
+            Self::NoSet(name) => write!(f, "there is no set {name} any more"),
+            Self::SetTwice(name) => write!(f, "there is a set {name} already"),
+            Self::NoReject => f.write_str(
+                "reject needs the kernel's modules nf_reject_ipv4 and nf_reject_ipv6, \
+                 which cannot be loaded",
+            ),
         }
     }
 }

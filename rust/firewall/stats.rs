@@ -7,7 +7,7 @@ use kernel::prelude::*;
 
 use crate::sys::counters::Counters;
 
-/// Per hook: packets seen, dropped, and not parsed.
+/// Per hook: packets seen, dropped, not parsed, and not dropped only because of an audit.
 pub(crate) struct Stats(Counters);
 
 /// What is counted; the discriminant is the place among a hook's counters.
@@ -16,9 +16,10 @@ enum Kind {
     Seen = 0,
     Dropped = 1,
     Unparsed = 2,
+    WouldDrop = 3,
 }
 
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 /// The packets of one hook.
 pub(crate) struct HookStats {
@@ -28,6 +29,8 @@ pub(crate) struct HookStats {
     pub(crate) dropped: u64,
     /// Those that could not be parsed
     pub(crate) unparsed: u64,
+    /// Those that would be refused if what audits were in earnest
+    pub(crate) would_drop: u64,
 }
 
 impl Stats {
@@ -59,6 +62,11 @@ impl Stats {
         self.0.add(Self::index(hook, Kind::Unparsed), bytes);
     }
 
+    /// Counts a packet that would be refused if what audits were in earnest.
+    pub(crate) fn would_drop(&self, hook: Hook, bytes: u32) {
+        self.0.add(Self::index(hook, Kind::WouldDrop), bytes);
+    }
+
     /// What has been counted at `hook`.
     pub(crate) fn at(&self, hook: Hook) -> HookStats {
         let sum = |kind| self.0.sum(Self::index(hook, kind)).packets;
@@ -66,6 +74,7 @@ impl Stats {
             seen: sum(Kind::Seen),
             dropped: sum(Kind::Dropped),
             unparsed: sum(Kind::Unparsed),
+            would_drop: sum(Kind::WouldDrop),
         }
     }
 }

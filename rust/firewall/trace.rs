@@ -2,30 +2,72 @@
 
 //! Who is traced, and the printing of trace lines.
 
+use core::fmt;
+
 use ctrfw_core::event::TraceEvent;
-use ctrfw_core::limit::RateLimit;
 use ctrfw_core::loader::{Refusal, Sink};
-use ctrfw_core::matcher::{Doubt, Match};
+use ctrfw_core::matcher::{Doubt, Match, Matches};
+use ctrfw_core::memory::List;
 use ctrfw_core::packet::Packet;
-use ctrfw_core::parser::TraceStatement;
-use ctrfw_core::rule::Decision;
+use ctrfw_core::parser::{self, MatchText, TraceStatement};
+use ctrfw_core::rule::{Decision, Mode};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
+use super::memory::{KernelList, KernelMemory};
 use super::obstacle::Obstacle;
+use super::throttle::Throttle;
 use super::Firewall;
 use crate::sys::net::name_of;
 use crate::sys::netfilter::HookState;
 use crate::sys::rcu::RcuCell;
 use crate::sys::skbuff::SkBuff;
-use crate::sys::{static_key, time};
+use crate::sys::static_key;
 
 /// Most expressions at a time.
 const MAX_EXPRESSIONS: usize = 64;
 
 /// The packets to trace: those that any of the expressions matches.
-pub(crate) type Expressions = KVec<Match>;
+#[derive(Default)]
+pub(crate) struct Expressions {
+    matches: Matches<KernelMemory>,
+    all: KernelList<Match>,
+}
+
+impl Expressions {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Expression `index` as a line of the trace file.
+    pub(crate) fn line(&self, index: usize) -> Option<impl fmt::Display + '_> {
+        Some(self.matches.line_of(self.all.get(index)?))
+    }
+
+    /// Adds an expression.
+    fn push(&mut self, text: &MatchText<'_>) -> Result<(), Refusal<Obstacle>> {
+        let added = self.matches.add(text, None);
+        let expression = added.map_err(|refusal| refusal.map(Obstacle::from))?;
+        let pushed = self.all.push(expression);
+        pushed.map_err(|error| Refusal::Sink(error.into()))
+    }
+
+    /// Adds those of `other`.
+    fn append(&mut self, other: &Self) -> Result<(), Obstacle> {
+        let moved = self.matches.append(&other.matches)?;
+        for expression in other.all.iter() {
+            self.all.push(moved.to(expression)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether any of them matches.
+    fn any(&self, packet: &Packet) -> bool {
+        let wanted = |expression| self.matches.matches(expression, packet, Doubt::TRACE);
+        self.all.iter().any(wanted)
+    }
+}
 
 /// Whether anything is to be traced. Any context; costs nothing while not.
 #[inline(always)]
@@ -41,13 +83,7 @@ pub(crate) fn disable() {
 /// The trace.
 pub(crate) struct Tracer {
     expressions: RcuCell<Expressions>,
-    limit: RateLimit,
-    /// The state of `limit`.
-    due: Atomic<u64>,
-    printed: Atomic<u64>,
-    left_out: Atomic<u64>,
-    /// The part of `left_out` that no line has told of yet.
-    untold: Atomic<u64>,
+    throttle: Throttle,
 }
 
 /// What the status file says of the trace.
@@ -65,11 +101,7 @@ impl Tracer {
     pub(crate) fn new(rate: u32, burst: u32) -> Self {
         Self {
             expressions: RcuCell::empty(),
-            limit: RateLimit::new(rate, burst),
-            due: Atomic::new(0),
-            printed: Atomic::new(0),
-            left_out: Atomic::new(0),
-            untold: Atomic::new(0),
+            throttle: Throttle::new("trace", rate, burst),
         }
     }
 
@@ -84,8 +116,8 @@ impl Tracer {
             expressions: self
                 .expressions()
                 .map_or(0, |expressions| expressions.len()),
-            printed: self.printed.load(Relaxed),
-            left_out: self.left_out.load(Relaxed),
+            printed: self.throttle.printed(),
+            left_out: self.throttle.left_out(),
         }
     }
 
@@ -96,48 +128,26 @@ impl Tracer {
         state: &HookState<'_>,
         packet: &Packet,
         decision: Decision,
+        mode: Mode,
     ) {
-        let wanted = |expression: &Match| expression.matches(packet, Doubt::TRACE);
         let expressions = self.expressions.read(state.read_side());
-        if expressions.is_some_and(|expressions| expressions.iter().any(wanted)) {
-            if self.admit() {
-                self.print(skb, state, packet, decision);
-            } else {
-                self.left_out.add(1u64, Relaxed);
-                self.untold.add(1u64, Relaxed);
-            }
+        let wanted = expressions.is_some_and(|expressions| expressions.any(packet));
+        if wanted && self.throttle.admit() {
+            self.print(skb, packet, decision, mode);
         }
-    }
-
-    /// Whether the limit lets a line pass now. Lock-free: who loses a race tries again.
-    fn admit(&self) -> bool {
-        let now = time::monotonic_ns();
-        let mut state = self.due.load(Relaxed);
-        while let Some(next) = self.limit.admit(state, now) {
-            match self.due.cmpxchg(state, next, Relaxed) {
-                Ok(_) => return true,
-                Err(current) => state = current,
-            }
-        }
-        false
     }
 
     /// Out of line, as formatting needs a large stack frame.
     #[cold]
     #[inline(never)]
-    fn print(&self, skb: &SkBuff, state: &HookState<'_>, packet: &Packet, decision: Decision) {
-        let untold = self.untold.xchg(0, Relaxed);
-        if untold != 0 {
-            pr_info!("trace: {} lines left out\n", untold);
-        }
-        self.printed.add(1u64, Relaxed);
+    fn print(&self, skb: &SkBuff, packet: &Packet, decision: Decision, mode: Mode) {
+        self.throttle.printing();
         let event = TraceEvent {
             id: skb.id(),
             packet,
             device: name_of(skb.device()),
-            phys_input: name_of(skb.phys_input(state.net())),
-            phys_output: name_of(skb.phys_output()),
             decision,
+            mode,
         };
         pr_info!("{}\n", format_args!("{event}"));
     }
@@ -154,50 +164,49 @@ impl Draft {
     /// A draft that says nothing yet, to be added to so many in force if there is an `append`.
     pub(crate) fn new(append: Option<usize>) -> Self {
         Self {
-            expressions: KVec::new(),
+            expressions: Expressions::default(),
             append,
         }
     }
 }
 
-impl Sink<TraceStatement> for Draft {
+impl Sink<parser::Trace> for Draft {
     type Error = Obstacle;
 
-    fn accept(&mut self, statement: TraceStatement) -> Result<(), Refusal<Obstacle>> {
+    fn accept(&mut self, statement: TraceStatement<'_>) -> Result<(), Refusal<Obstacle>> {
         match statement {
             TraceStatement::Off => {
-                self.expressions.clear();
+                self.expressions = Expressions::default();
                 self.append = None;
                 Ok(())
             }
-            TraceStatement::Expression(expression) => {
-                let others = self.append.unwrap_or(0);
-                push(&mut self.expressions, others, expression).map_err(Refusal::Sink)
+            TraceStatement::Expression(text) => {
+                self.expressions.push(&text)?;
+                check(&self.expressions, self.append.unwrap_or(0)).map_err(Refusal::Sink)
             }
         }
     }
 }
 
-/// Adds an expression, where there are `others` elsewhere.
-fn push(expressions: &mut Expressions, others: usize, expression: Match) -> Result<(), Obstacle> {
-    if expressions.len().saturating_add(others) >= MAX_EXPRESSIONS {
+/// Whether the expressions, with `others` elsewhere, keep the limits.
+fn check(expressions: &Expressions, others: usize) -> Result<(), Obstacle> {
+    if expressions.len().saturating_add(others) > MAX_EXPRESSIONS {
         return Err(Obstacle::TooMany(MAX_EXPRESSIONS, "expressions"));
     }
-    Ok(expressions.push(expression, GFP_KERNEL)?)
+    Ok(())
 }
 
 impl Firewall {
     /// Puts the draft in force. Process context. On an error the old expressions stay.
     pub(crate) fn commit_trace(&self, draft: Draft) -> Result<(), Obstacle> {
         let _writers = self.writers.lock();
-        let mut expressions = KVec::new();
+        let mut expressions = Expressions::default();
         if let (Some(old), true) = (self.tracer.expressions(), draft.append.is_some()) {
-            expressions.extend_from_slice(&old, GFP_KERNEL)?;
+            expressions.append(&old)?;
         }
-        for expression in &draft.expressions {
-            push(&mut expressions, 0, *expression)?;
-        }
-        let on = !expressions.is_empty();
+        expressions.append(&draft.expressions)?;
+        check(&expressions, 0)?;
+        let on = expressions.len() != 0;
         let expressions = Arc::new(expressions, GFP_KERNEL)?;
         self.tracer.expressions.replace(Some(expressions));
         static_key::set_trace_enabled(on);

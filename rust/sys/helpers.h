@@ -8,7 +8,9 @@
 
 struct net;
 struct net_device;
+struct nf_hook_state;
 struct sk_buff;
+struct sock;
 struct task_struct;
 
 /* A per-CPU counter of packets and bytes. */
@@ -29,6 +31,7 @@ void ctrfw_trace_key_set(bool on);
 const char *ctrfw_netdev_name(const struct net_device *dev);
 
 struct net_device *ctrfw_skb_dev(const struct sk_buff *skb);
+u32 ctrfw_skb_mark(const struct sk_buff *skb);
 int ctrfw_skb_network_offset(const struct sk_buff *skb);
 bool ctrfw_skb_pull(struct sk_buff *skb, unsigned int end);
 
@@ -36,6 +39,27 @@ bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb, struct net *net);
 struct net_device *ctrfw_nf_bridge_physindev(const struct sk_buff *skb,
 					     struct net *net);
 struct net_device *ctrfw_nf_bridge_physoutdev(const struct sk_buff *skb);
+
+bool ctrfw_skb_bridged(const struct sk_buff *skb);
+
+/* What netfilter answers with; each function's module is held. */
+struct ctrfw_reject {
+	void (*reset4)(struct net *net, struct sock *sk, struct sk_buff *skb,
+		       int hook);
+	void (*reset6)(struct net *net, struct sock *sk, struct sk_buff *skb,
+		       int hook);
+	void (*unreach4)(struct sk_buff *skb, int code, int hook);
+	void (*unreach6)(struct net *net, struct sk_buff *skb,
+			 unsigned char code, unsigned int hook);
+};
+
+bool ctrfw_reject_get(struct ctrfw_reject *reject);
+void ctrfw_reject_put(void);
+void ctrfw_reject_reset(const struct ctrfw_reject *reject, struct sk_buff *skb,
+			const struct nf_hook_state *state);
+void ctrfw_reject_unreach(const struct ctrfw_reject *reject,
+			  struct sk_buff *skb,
+			  const struct nf_hook_state *state, u8 code);
 
 struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count);
 void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes);
@@ -52,6 +76,9 @@ bool ctrfw_current_is_killed(void);
 extern unsigned int ctrfw_net_id;
 
 bool *ctrfw_net_hooked(const struct net *net);
+bool ctrfw_net_has_addr4(struct net *net, const struct net_device *dev,
+			 u32 addr, bool shared);
+bool ctrfw_net_has_addr6(struct net *net, const u8 *addr, bool shared);
 
 int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr);
 

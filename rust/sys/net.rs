@@ -5,6 +5,8 @@
 //! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
 //! [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
+use core::net::IpAddr;
+
 use ctrfw_core::iface::{IfName, IFNAMSIZ};
 use ctrfw_core::netns::NetnsId;
 use kernel::types::Opaque;
@@ -35,6 +37,37 @@ impl Net {
             // SAFETY: The namespace lives, and its inode number does not change.
             inode: unsafe { (*self.as_ptr()).ns.inum },
             host: core::ptr::eq(self.as_ptr(), &raw const bindings::init_net),
+        }
+    }
+}
+
+impl Net {
+    /// Whether `addr` is an address of this namespace, seen from `device`, whose VRF it may be in. Any
+    /// context, under RCU.
+    pub(crate) fn owns(&self, addr: IpAddr, device: Option<&NetDevice>) -> bool {
+        self.addr_is(addr, device, false)
+    }
+
+    /// Whether packets for `addr` are for this namespace itself, if only among others: it is an address
+    /// of its own, or broadcast or multicast. Any context, under RCU.
+    pub(crate) fn takes(&self, addr: IpAddr, device: Option<&NetDevice>) -> bool {
+        self.addr_is(addr, device, true)
+    }
+
+    fn addr_is(&self, addr: IpAddr, device: Option<&NetDevice>, shared: bool) -> bool {
+        let net = self.as_ptr();
+        match addr {
+            IpAddr::V4(addr) => {
+                let device = device.map_or(core::ptr::null_mut(), NetDevice::as_ptr);
+                let addr = u32::from_ne_bytes(addr.octets());
+                // SAFETY: The namespace lives, and the device is null or lives, under RCU.
+                unsafe { bindings::ctrfw_net_has_addr4(net, device, addr, shared) }
+            }
+            IpAddr::V6(addr) => {
+                let addr = addr.octets();
+                // SAFETY: The namespace lives, and the address has sixteen bytes.
+                unsafe { bindings::ctrfw_net_has_addr6(net, addr.as_ptr(), shared) }
+            }
         }
     }
 }

@@ -7,8 +7,8 @@
 
 use core::marker::PhantomData;
 
+use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
-use ctrfw_core::packet::Family;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
@@ -49,6 +49,10 @@ impl<'a> HookState<'a> {
     #[inline]
     pub(crate) fn family(&self) -> Family {
         self.family
+    }
+
+    pub(super) fn as_ptr(&self) -> *const bindings::nf_hook_state {
+        self.state
     }
 
     /// The namespace.

@@ -29,7 +29,7 @@ impl SkBuff {
         unsafe { &*ptr.cast() }
     }
 
-    fn as_ptr(&self) -> *mut bindings::sk_buff {
+    pub(super) fn as_ptr(&self) -> *mut bindings::sk_buff {
         self.0.get()
     }
 
@@ -38,6 +38,13 @@ impl SkBuff {
     pub(crate) fn data_len(&self) -> u32 {
         // SAFETY: The buffer lives.
         unsafe { (*self.as_ptr()).len }
+    }
+
+    /// Its firewall mark.
+    #[inline]
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: The buffer lives.
+        unsafe { bindings::ctrfw_skb_mark(self.as_ptr()) }
     }
 
     /// The packet from its network header on.
@@ -80,6 +87,12 @@ impl SkBuff {
     pub(crate) fn repeats_pre_routing(&self, net: &Net) -> bool {
         // SAFETY: The buffer and the namespace live, and hooks are called under RCU.
         unsafe { bindings::ctrfw_nf_bridge_repeats(self.as_ptr(), net.as_ptr()) }
+    }
+
+    /// Whether it came by a bridge, as far as br_netfilter noted that.
+    pub(crate) fn came_by_bridge(&self) -> bool {
+        // SAFETY: The buffer lives.
+        unsafe { bindings::ctrfw_skb_bridged(self.as_ptr()) }
     }
 
     /// Its address as `%p` prints it: hashed, so that it tells packets apart and nothing else.

@@ -149,8 +149,9 @@ class Splitting(unittest.TestCase):
         self.assertEqual(lengths([request()[2], late], gap=10), [2])
 
     def test_used_again_after_a_drop(self):
-        dropped = line(HOST, "PRE_ROUTING", CLIENT, PUBLIC, verdict="deny", rule=1)
-        self.assertEqual(lengths([dropped, *request()[3:5]]), [1, 2])
+        for verdict in ("deny", "reject"):
+            dropped = line(HOST, "PRE_ROUTING", CLIENT, PUBLIC, verdict=verdict, rule=1)
+            self.assertEqual(lengths([dropped, *request()[3:5]]), [1, 2])
 
     def test_used_again_by_another_flow(self):
         other = line(HOST, "FORWARD", "203.0.113.9:1", "172.17.0.9:2")

@@ -54,12 +54,14 @@ class HookStatus:
     seen: int
     dropped: int
     unparsed: int
+    would_drop: int
 
     def __sub__(self, other: Self) -> "HookStatus":
         return HookStatus(
             self.seen - other.seen,
             self.dropped - other.dropped,
             self.unparsed - other.unparsed,
+            self.would_drop - other.would_drop,
         )
 
 
@@ -69,6 +71,7 @@ class Status:
 
     version: str
     mode: str
+    warning: str | None
     generation: int
     rules: int
     memory: int
@@ -76,6 +79,9 @@ class Status:
     trace: int
     printed: int
     left_out: int
+    logged: int
+    log_left_out: int
+    log_untold: int
     hooks: dict[str, HookStatus]
     last_error: str
 
@@ -83,10 +89,15 @@ class Status:
     def read(cls) -> Self:
         """Reads it, and insists on every line being there in its place."""
         lines = STATUS.read_text().splitlines()
+        # Only where there is something to warn of.
+        warning = None
+        if lines[2].startswith("warning "):
+            warning = lines.pop(2).split(" ", 1)[1]
         plain = ("version", "mode", "generation", "rules", "memory", "namespaces")
         assert [line.split(" ")[0] for line in lines] == [
             *plain,
             "trace",
+            "log",
             *["hook"] * len(HOOKS),
             "last_error",
         ], lines
@@ -96,15 +107,19 @@ class Status:
         }
         count, printed_word, printed, left_out_word, left_out = lines[6].split(" ")[1:]
         assert (printed_word, left_out_word) == ("printed", "left_out"), lines[6]
+        words = lines[7].split(" ")
+        assert words[1::2] == ["printed", "left_out", "untold"], lines[7]
+        logged, log_left_out, log_untold = (int(word) for word in words[2::2])
         hooks = {}
-        for name, line in zip(HOOKS, lines[7:12], strict=True):
+        for name, line in zip(HOOKS, lines[8:13], strict=True):
             words = line.split(" ")
             assert words[:2] == ["hook", name], line
-            assert words[2::2] == ["seen", "dropped", "unparsed"], line
+            assert words[2::2] == ["seen", "dropped", "unparsed", "would_drop"], line
             hooks[name] = HookStatus(*(int(word) for word in words[3::2]))
         return cls(
             version=values["version"],
             mode=values["mode"],
+            warning=warning,
             generation=int(values["generation"]),
             rules=int(values["rules"]),
             memory=int(values["memory"]),
@@ -112,8 +127,11 @@ class Status:
             trace=int(count),
             printed=int(printed),
             left_out=int(left_out),
+            logged=logged,
+            log_left_out=log_left_out,
+            log_untold=log_untold,
             hooks=hooks,
-            last_error=lines[12].split(" ", 1)[1],
+            last_error=lines[13].split(" ", 1)[1],
         )
 
     @property
@@ -125,6 +143,11 @@ class Status:
     def dropped(self) -> int:
         """Packets dropped at all hooks together."""
         return sum(hook.dropped for hook in self.hooks.values())
+
+    @property
+    def would_drop(self) -> int:
+        """Packets at all hooks together that an audit would have dropped."""
+        return sum(hook.would_drop for hook in self.hooks.values())
 
     @property
     def unparsed(self) -> int:

@@ -31,8 +31,13 @@ def is_loaded() -> bool:
     return NAME in names()
 
 
-# Tests that trace must not run into the limit that tests before them have used up.
-UNLIMITED = {"trace_rate": 1_000_000, "trace_burst": 100_000}
+# Tests that trace or log must not run into the limit that tests before them have used up.
+UNLIMITED = {
+    "trace_rate": 1_000_000,
+    "trace_burst": 100_000,
+    "log_rate": 1_000_000,
+    "log_burst": 100_000,
+}
 
 _parameters: dict[str, int] = {}
 
@@ -40,7 +45,7 @@ _parameters: dict[str, int] = {}
 def ensure(**parameters: int) -> None:
     """Loads ctrfw, unless it is there already with these very parameters.
 
-    Unless they say otherwise, the trace is as good as unlimited.
+    Unless they say otherwise, trace and log are as good as unlimited.
     """
     wanted = UNLIMITED | parameters
     if is_loaded():

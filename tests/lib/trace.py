@@ -30,8 +30,8 @@ LINE = re.compile(
     (?:[ ]type=(?P<type>\d+)[ ]code=(?P<code>\d+))?
     [ ]len=(?P<len>\d+)
     (?:[ ]unparsed=(?P<unparsed>[a-z-]+))?
-    [ ]verdict=(?P<verdict>allow|deny)
-    [ ]rule=(?P<rule>\d+|default)
+    [ ]verdict=(?P<verdict>allow|deny|reject|would-deny|would-reject)
+    [ ]rule=(?P<rule>\d+|default|failsafe)
     """,
     re.VERBOSE,
 )

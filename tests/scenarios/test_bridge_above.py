@@ -17,7 +17,7 @@ import pytest
 
 from lib import control, module
 from lib.netns import HOST, Namespace
-from lib.poll import until
+from lib.poll import PATIENCE, until
 from lib.topology import ADDRESSES, Published, bridge_calls, quiet
 from lib.trace import TraceLine, Tracer
 
@@ -94,6 +94,42 @@ def test_macvlan_of_a_bridge(net: Published) -> None:
         control.trace()
         control.load_rules()
     tracer.close()
+    container.delete()
+
+
+@pytest.mark.parametrize("hook", ["pre_routing", "local_in"])
+def test_rejected_behind_a_macvlan(net: Published, hook: str) -> None:
+    """There the mark's port is none: the answer goes the way that the container's routes say."""
+    container = Namespace.create("container")
+    quiet(container)
+    HOST.ip(
+        f"link add link br0 name mv0 netns {container.path} type macvlan mode bridge"
+    )
+    container.ip(
+        "addr add 172.17.0.9/24 dev mv0",
+        "addr add fd00:17::9/64 dev mv0 nodad",
+        "link set mv0 up",
+    )
+    for version in (4, 6):
+        source, target = ADDRESSES[version]["client"], ADDRESS[version]
+        with container.udp(target, PORT) as sink, net.client.udp(source) as sock:
+            # Neighbours are learnt first.
+            sock.sendto(b"first", (target, PORT))
+            sink.recv(10)
+        control.load_rules(
+            f"reject proto tcp dport {PORT} hook {hook} netns {container.inode}",
+            f"reject proto udp dport {PORT} hook {hook} netns {container.inode}",
+        )
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with net.client.make_socket(family, kind) as sock:
+                sock.settimeout(PATIENCE)
+                with pytest.raises(ConnectionRefusedError):
+                    sock.connect((target, PORT))
+                    sock.send(b"hello")
+                    sock.recv(10)
+        assert [counter.packets for counter in control.counters()[:2]] == [1, 1]
+        control.load_rules()
     container.delete()
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from lib import control
 from lib.netns import HOST
-from lib.packets import ipv4, ipv6
+from lib.packets import IP, TCP, IPv6, ipv4, ipv6
 from lib.poll import until
 from lib.topology import ADDRESSES, BRIDGE_SYSCTLS, MACS, Published, bridge_calls
 from lib.trace import TraceLine, Tracer
@@ -162,6 +162,34 @@ def test_denied_frame(
             wire.send(wrap(kind, packet))
             wire.send(END)
             assert comes_out(tap, packet) == passes, rules
+
+
+@pytest.mark.parametrize("hook", ["pre_routing", "forward", "post_routing"])
+@pytest.mark.parametrize("wrap", [plain, tagged, pppoe], ids=lambda wrap: wrap.__name__)
+def test_rejected_frame(
+    net: Published, wire: socket.socket, wrap: Any, hook: str
+) -> None:
+    """What is rejected does not come out either, and the kernel bears to answer it."""
+    syn = struct.pack("!HHIIBBHHH", 40000, 7, 1, 0, 0x50, 2, 100, 0, 0)
+    options = b"\x07\x27\x04" + bytes(36) + b"\x01"
+    packets = [
+        (0x0800, V4),
+        (0x86DD, V6),
+        (0x0800, bytes(IP(src=C4, dst=W4) / TCP(sport=40000, dport=7))),
+        (0x86DD, bytes(IPv6(src=C6, dst=W6) / TCP(sport=40000, dport=7))),
+        (0x0800, ipv4(C4, W4, 6, syn)),
+        (0x0800, ipv4(C4, W4, UDP, PORTS, options=options)),
+        (0x0800, ipv4(C4, W4, UDP, PORTS, offset=1480)),
+        (0x86DD, LYING),
+    ]
+    with net.web.packet("eth0") as tap:
+        for answer in ("", "with icmp-net-prohibited "):
+            control.load_rules(f"reject {answer}hook {hook} netns host")
+            for kind, packet in packets:
+                wire.send(wrap(kind, packet))
+                wire.send(END)
+                assert not comes_out(tap, packet)
+    assert control.counters()[0].packets >= len(packets)
 
 
 def comes_out(tap: socket.socket, packet: bytes) -> bool:

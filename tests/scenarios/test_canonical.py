@@ -5,6 +5,7 @@ Each line of canonical.txt is `input;canonical`. Proven for each: it reads back 
 form, which loads back to itself; and all of them together make one table that does so, too.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,16 +42,25 @@ def test_line(written: str, read: str) -> None:
     assert RULES.read_text() == expected
 
 
+def scope(default: str) -> str:
+    """What stands behind `default`, its verb and its answer."""
+    return re.sub(r"^default \S+( with \S+)?", "", default)
+
+
 def test_all_together() -> None:
-    """One table of them all: the rules in their order, then the defaults in theirs."""
-    rules = [pair for pair in PAIRS if not pair[1].startswith("default")]
+    """One table of them all: the mode, the rules in their order, then the defaults in theirs."""
+    rules = [pair for pair in PAIRS if not pair[1].startswith(("default", "mode"))]
+    # The usual mode reads as nothing, and a table has but one.
+    rules.remove(("mode enforce", ""))
     # Of defaults there can be one for each scope.
-    defaults = {read.split(" ", 2)[2:].__str__(): (written, read)
+    defaults = {scope(read): (written, read)
                 for written, read in PAIRS if read.startswith("default")}  # fmt: skip
-    mixed = [*defaults.values(), *rules]
+    mixed = [*defaults.values(), *rules, ("mode audit", "mode audit")]
     control.load_rules(*(written for written, _ in mixed))
-    expected = [read for _, read in rules if read] + [
-        read for _, read in defaults.values()
+    expected = [
+        "mode audit",
+        *(read for _, read in rules if read),
+        *(read for _, read in defaults.values()),
     ]
     assert control.rules() == expected
     control.write(RULES, RULES.read_bytes())
@@ -71,7 +81,8 @@ TRACES = {
     "off": "off",
     "# nothing": "off",
     "dport 22 proto 6": "proto tcp dport 22",
-    "hook output,input": "hook local_in,local_out",
+    "hook output,input": "hook { local_in, local_out }",
+    "from !10.0.0.0/8,::1 dport {80}": "from !{ 10.0.0.0/8, ::1 } dport 80",
     "hook pre_routing,local_in,forward,post_routing,local_out": "all",
     "in eth* netns container": "in eth* netns container",
     "  to FE80::1/128\tfrom fe80::/10": "from fe80::/10 to fe80::1",

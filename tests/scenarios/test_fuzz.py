@@ -150,6 +150,35 @@ def test_fuzz(
     assert after.left_out > 0
 
 
+# Everything is answered that can be, wherever it comes to.
+REJECTING = {
+    "reset or port": "reject hook {} netns host",
+    "ICMP for all": "reject with icmp-admin-prohibited hook {} netns host",
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("answer", REJECTING)
+@pytest.mark.parametrize(
+    "hook", ["pre_routing", "local_in", "forward", "post_routing", "local_out"]
+)
+def test_fuzz_rejected(net: Routed, hook: str, answer: str, version: int) -> None:
+    """Thousands of packets that the kernel is to answer: it takes from us what it can bear."""
+    net.host.sysctl("ipv4/icmp_ratelimit", 0)
+    net.host.sysctl("ipv6/icmp/ratelimit", 0)
+    rng = random.Random(SEED + version)
+    generate = any_ipv4 if version == 4 else any_ipv6
+    packets = [generate(rng) for _ in range(COUNT // 4)]
+    frames = [ether(net.HOST_MAC, net.CLIENT_MAC, packet) for packet in packets]
+    control.load_rules(SENTINEL_RULE, REJECTING[answer].format(hook))
+    for way in ("linear", "pages"):
+        send(net, frames, way)
+    body = bytes([0, 1, 0, SENTINEL_PORT, 0, 8, 0, 0])
+    assert net.forwarded(ipv4("10.1.0.2", "10.2.0.2", 17, body)) == [True]
+    rejected = control.counters()[1].packets
+    assert rejected > 0 or hook == "local_out"
+
+
 def send(net: Routed, frames: list[bytes], way: str) -> None:
     """Puts frames on the client's wire."""
     if way == "pages":

@@ -8,6 +8,7 @@ module says of them is not asked. Each set of words is tried in a `deny` rule, a
 addresses, protocols and ports also in an `allow` rule before `default deny`.
 """
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,7 +18,8 @@ from lib import control
 from lib.control import SENTINEL_RULE
 from lib.netns import HOST
 from lib.packets import datagram, ipv4, ipv6
-from lib.topology import Routed
+from lib.poll import PATIENCE
+from lib.topology import ADDRESSES, Published, Routed, bridge_calls
 
 C4, S4, C6, S6 = "10.1.0.2", "10.2.0.2", "fd00:1::2", "fd00:2::2"
 # Addresses behind the server
@@ -151,6 +153,45 @@ CASES = [
     Case("in cl0 out srv0", [ip()], [], False),
     Case("in srv0 out cl0", [], [ip()], False),
     Case("in cl0 out cl0", [], [ip()], False),
+    # Lists, ranges, negation
+    Case("from { 10.1.0.2, fd00:1::2 }", [ip(), ip(version=6)], [ip(src="10.1.0.3"), ip(src="fd00:1::3")]),
+    Case("to 198.51.100.7,10.2.0.0/16", [ip(dst=FAR4), ip()], [ip(dst="198.51.100.8"), ip(version=6)]),
+    Case("from 192.168.7.5-192.168.7.9", [ip(src="192.168.7.5"), ip(src="192.168.7.9")],
+         [ip(src="192.168.7.4"), ip(src="192.168.7.10")]),
+    Case("from fd00:1::5-fd00:1::1:0", [ip(src="fd00:1::5"), ip(src="fd00:1::ffff")],
+         [ip(src="fd00:1::4"), ip(src="fd00:1::1:1"), ip()]),
+    Case("from !10.1.0.0/16", [ip(src="192.168.7.4"), ip(version=6)], [ip(), ip(src="10.1.255.1")]),
+    Case("to !{ 10.2.0.0/16, fd00:2::/64 }", [ip(dst=FAR4), ip(dst=FAR6)], [ip(), ip(version=6)]),
+    Case("proto { tcp, 132 }", [ip(TCP), ip(SCTP)], [ip(), ip(GRE)]),
+    Case("proto !udp", [ip(TCP), echo(), ip(GRE)], [ip(), ip(version=6)]),
+    Case("dport { 5, 100-200 }", [ip(dport=5), ip(TCP, dport=150)], [ip(), ip(dport=6), echo()]),
+    # Something without ports has none that is another one.
+    Case("dport !8,9", [ip(), ip(TCP)], [ip(dport=8), echo(), ip(GRE)]),
+    Case("sport !40000 proto tcp", [ip(TCP, sport=1)], [ip(TCP), ip(sport=1)]),
+    Case("family ipv4", [ip(), echo(), ip(GRE)], [ip(version=6), echo(6)]),
+    Case("family !ipv4 proto udp", [ip(version=6)], [ip()]),
+    Case("icmp-type echo-request", [echo(), echo(6)],
+         [ip(), ip(ICMP, payload=b"\x00\x00" + bytes(6)), ip(ICMP, payload=b"\x80\x00" + bytes(6))]),
+    Case("icmp-type 8", [echo()], [echo(6), ip(ICMP, payload=b"\x0d\x00" + bytes(6))]),
+    Case("icmp-type 8/1", [ip(ICMP, payload=b"\x08\x01" + bytes(6))], [echo()]),
+    Case("icmp-type { 13, 17 }",
+         [ip(ICMP, payload=b"\x0d\x00" + bytes(6)), ip(ICMP, payload=b"\x11\x00" + bytes(6))], [echo()]),
+    Case("icmp-type !echo-request", [ip(ICMP, payload=b"\x0d\x00" + bytes(6))], [echo(), echo(6), ip()]),
+    Case("mark 0", [ip(), echo(6)], []),
+    Case("mark 1/1", [], [ip(), ip(version=6)]),
+    Case("fragment no", [ip(), ip(version=6)], []),
+    Case("fragment !no", [], [ip(), ip(version=6)]),
+    Case("in { cl0, srv0 }", [ip()], [], False),
+    Case("in !cl0 netns host", [], [ip()], False),
+    Case("out !cl0,lo", [ip()], [], False),
+    # Where there is no interface, none is another one.
+    Case("out !cl0 hook pre_routing", [], [ip()], False),
+    Case("hook !{ forward, post_routing } in cl0", [ip()], [], False),
+    Case("hook !{ pre_routing, forward, post_routing } in cl0", [], [ip()], False),
+    Case("port-in *", [], [ip()], False),
+    Case("port-in !x", [], [ip()], False),
+    Case("netns { host, 1 }", [ip()], [], False),
+    Case("netns !host in cl0", [], [ip()], False),
     # All at once
     Case("from 10.1.0.0/24 to 10.2.0.0/24 proto udp sport 40000 dport 7 in cl0 out srv0 "
          "hook forward netns host", [ip()], [ip(dport=8), ip(src="10.1.1.2"), ip(TCP)], False),
@@ -204,6 +245,9 @@ HOOK_STOPS = {
     "output": (False, False, True),
     "local_in,forward": (True, True, False),
     "output,input": (False, True, True),
+    "{ forward, local_out }": (True, False, True),
+    "!{ forward, pre_routing, post_routing }": (False, True, True),
+    "!local_in": (True, True, True),
     "pre_routing,local_in,forward,post_routing,local_out": (True, True, True),
 }
 
@@ -233,6 +277,10 @@ def test_netns(net: Routed) -> None:
         str(clients): (True, False, True),
         str(servers): (True, True, False),
         "1": (True, True, True),
+        f"{{ {clients}, {servers} }}": (True, False, False),
+        "!host": (True, False, False),
+        f"!{clients}": (False, True, False),
+        f"!{{ host, {servers} }}": (True, False, True),
     }
     for words, sends in expected.items():
         control.load_rules(f"deny proto udp dport 7 hook local_out netns {words}")
@@ -241,6 +289,149 @@ def test_netns(net: Routed) -> None:
             net.sends(net.client, "10.1.0.1"),
             net.sends(net.server, "10.2.0.1"),
         ) == sends, words
+
+
+def test_mark(net: Routed) -> None:
+    """The mark that a socket gave its packets, in the bits that count."""
+    for mark, words, stopped in (
+        (0x11, "0x11", True),
+        (0x11, "17", True),
+        (0x11, "0x10", False),
+        (0x11, "0x10/0xf0", True),
+        (0x11, "1/0xf", True),
+        (0x11, "2/0xf", False),
+        (0x11, "{ 5, 0x11 }", True),
+        (0x11, "!0x11", False),
+        (0x11, "!0", True),
+        (0, "!0", False),
+        (0xFFFFFFFF, "0xffffffff", True),
+    ):
+        control.load_rules(f"deny proto udp dport 7 mark {words} hook local_out")
+        with HOST.udp() as sock:
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_MARK, mark.to_bytes(4, "little")
+            )
+            if stopped:
+                with pytest.raises(PermissionError):
+                    sock.sendto(b"x", (C4, 7))
+            else:
+                sock.sendto(b"x", (C4, 7))
+
+
+# Words -> whether they stop the client's datagram to web, bridged by the host
+BRIDGED = {
+    "port-in veth-cli": True,
+    "port-in veth-*": True,
+    "port-in br0": False,
+    "port-in !veth-cli": False,
+    "port-in { x, veth-cli }": True,
+    "port-in !veth-web": True,
+    "port-out veth-web hook forward": True,
+    "port-out veth-cli": False,
+    "port-in veth-cli port-out veth-web in br0 out br0": True,
+    "port-in @ports": True,
+    "port-in !@ports": False,
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_bridge_ports(version: int) -> None:
+    """The ports of the bridge, where br_netfilter notes them; and nowhere else."""
+    HOST.run(["modprobe", "br_netfilter"])
+    web, client = ADDRESSES[version]["web"], ADDRESSES[version]["client"]
+    with (
+        Published(published=False) as net,
+        net.web.udp(web, 7) as sink,
+        net.client.udp(client) as sock,
+    ):
+        sink.settimeout(PATIENCE)
+        control.load_rules()
+        bridge_calls(1)
+        sock.sendto(b"first", (web, 7))
+        assert sink.recv(10) == b"first"
+        for words, stopped in BRIDGED.items():
+            control.load_rules(
+                "set ports { veth-cli, x* }",
+                f"deny proto udp dport 7 {words} netns host",
+            )
+            sock.sendto(b"x", (web, 7))
+            control.load_rules()
+            sock.sendto(b"sentinel", (web, 7))
+            got = sink.recv(10)
+            assert (got == b"sentinel") == stopped, words
+            if not stopped:
+                assert sink.recv(10) == b"sentinel"
+        bridge_calls(0)
+        control.load_rules("deny port-in *")
+        sock.sendto(b"past IP", (web, 7))
+        assert sink.recv(10) == b"past IP"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_fragments(net: Routed, version: int) -> None:
+    """`fragment`, with the pieces of a datagram as they are put on the wire."""
+    if version == 4:
+        first = ipv4(C4, S4, UDP, PORTS, more=True, identification=9)
+        later = ipv4(C4, S4, UDP, PORTS, offset=24, identification=9)
+        whole = ip()
+    else:
+        first = ipv6(C6, S6, 44, bytes([UDP, 0, 0, 1, 0, 0, 0, 9]) + PORTS[:16])
+        later = ipv6(C6, S6, 44, bytes([UDP, 0, 0, 16, 0, 0, 0, 9]) + PORTS)
+        whole = ip(version=6)
+    # Without the last two words it would let later fragments pass.
+    sentinel = f"{SENTINEL_RULE} fragment no"
+    for words, passes in (
+        ("no", [True, True, False]),
+        ("first", [False, True, True]),
+        ("later", [True, False, True]),
+        ("{ first, later }", [False, False, True]),
+        ("!first", [True, False, False]),
+        ("no,first,later", [False, False, False]),
+    ):
+        control.load_rules(sentinel, f"deny proto udp fragment {words}")
+        assert net.forwarded(first, later, whole) == passes, words
+        control.load_rules(
+            sentinel,
+            f"allow proto udp fragment {words}",
+            "default deny netns host",
+        )
+        assert net.forwarded(first, later, whole) == [not p for p in passes], words
+
+
+SETS = (
+    "set private { 10.0.0.0/8, fd00::/16 }",
+    "set web {",
+    "\t80, 443 # plain, and not",
+    "\t8000-8999",
+    "}",
+    "set wires { cl*, lo }",
+    "set nothing { }",
+)
+NAMED = [
+    Case("to @private", [ip(), ip(version=6)], [ip(dst=FAR4), ip(dst=FAR6)]),
+    Case("to !@private", [ip(dst=FAR4), ip(dst=FAR6)], [ip(), ip(version=6)]),
+    Case("dport @web", [ip(dport=80), ip(TCP, dport=8500)], [ip(), echo()]),
+    Case("dport !@web", [ip()], [ip(dport=443), echo()]),
+    Case("in @wires", [ip()], [], False),
+    Case("out @wires", [], [ip()], False),
+    Case("out !@wires", [ip()], [], False),
+    Case("to @nothing", [], [ip(), ip(version=6)]),
+    Case("from @private dport @web in @wires", [ip(dport=80)],
+         [ip(dport=81), ip(src="192.168.7.1", dport=80)], False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NAMED, ids=lambda case: case.words)
+def test_named_sets(net: Routed, case: Case) -> None:
+    """Rules that name sets, in the text that defines them and in one that is added later."""
+    packets = case.hits + case.misses
+    passing = [False] * len(case.hits) + [True] * len(case.misses)
+    control.load_rules(*SETS, SENTINEL_RULE, f"deny {case.words}")
+    assert verdicts(net, packets) == passing
+    control.load_rules(*SETS, SENTINEL_RULE)
+    control.load_rules(f"deny {case.words}", append=True)
+    assert verdicts(net, packets) == passing
+    assert control.rules()[-1] == f"deny {case.words}"
 
 
 def test_first_match_wins(net: Routed) -> None:

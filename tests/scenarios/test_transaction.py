@@ -180,7 +180,7 @@ def test_bad_line_fails_its_own_write(flags: int) -> None:
         assert caught.value.errno == errno.EINVAL
     assert Status.read().last_error == (
         'rules line 2 column 11: got "10.0.0.300", '
-        "expected an IPv4 or IPv6 address, or ADDRESS/LENGTH"
+        "expected an IPv4 or IPv6 address, ADDRESS/LENGTH, FIRST-LAST or @SET"
     )
     os.close(fd)
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IP addresses and prefixes.
+//! IP addresses, prefixes and ranges.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::family::{Family, FamilySet};
+use crate::value::{decimal, halves, Value};
 
 /// A network prefix: an address whose host bits are zero, and its length in bits.
 ///
@@ -72,32 +75,18 @@ impl Prefix {
         }
     }
 
-    /// Whether `addr` lies in the prefix.
-    #[inline]
-    pub fn contains(&self, addr: IpAddr) -> bool {
-        // A shift by the whole width gives `None`: a prefix of length 0 holds every address.
-        match (self.net, addr) {
-            (IpAddr::V4(net), IpAddr::V4(addr)) => {
-                let host = 32u32.wrapping_sub(self.len.into());
-                (net.to_bits() ^ addr.to_bits())
-                    .checked_shr(host)
-                    .unwrap_or(0)
-                    == 0
+    /// The last address in it; the first is its own.
+    fn last(&self) -> IpAddr {
+        match self.net {
+            IpAddr::V4(net) => {
+                let host = u32::MAX.checked_shr(self.len.into()).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(net.to_bits() | host))
             }
-            (IpAddr::V6(net), IpAddr::V6(addr)) => {
-                let host = 128u32.wrapping_sub(self.len.into());
-                (net.to_bits() ^ addr.to_bits())
-                    .checked_shr(host)
-                    .unwrap_or(0)
-                    == 0
+            IpAddr::V6(net) => {
+                let host = u128::MAX.checked_shr(self.len.into()).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(net.to_bits() | host))
             }
-            _ => false,
         }
-    }
-
-    /// Whether the two are of one address family.
-    pub fn same_family(&self, other: &Self) -> bool {
-        self.net.is_ipv4() == other.net.is_ipv4()
     }
 
     fn full_len(addr: IpAddr) -> u8 {
@@ -116,6 +105,102 @@ impl fmt::Display for Prefix {
             write!(f, "/{}", self.len)?;
         }
         Ok(())
+    }
+}
+
+/// An inclusive range of addresses of one family.
+///
+/// # Invariants
+///
+/// Both are of the same family, and `first` is at most `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddrRange {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl AddrRange {
+    /// The range from `first` to `last`; [`None`] if there is no such range.
+    pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
+        // INVARIANT: just checked.
+        (first.is_ipv4() == last.is_ipv4() && first <= last).then_some(Self { first, last })
+    }
+
+    /// Whether `addr` lies in the range.
+    #[inline]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        // By the invariant what lies between the two is of their family: all IPv4 addresses come
+        // before all IPv6 addresses.
+        self.first <= addr && addr <= self.last
+    }
+
+    /// The family of its addresses.
+    pub fn families(&self) -> FamilySet {
+        FamilySet::of(if self.first.is_ipv4() {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        })
+    }
+
+    /// The prefix that holds just the same addresses, if there is one.
+    fn as_prefix(&self) -> Option<Prefix> {
+        let len = match (self.first, self.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                (first.to_bits() ^ last.to_bits()).leading_zeros()
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                (first.to_bits() ^ last.to_bits()).leading_zeros()
+            }
+            _ => return None,
+        };
+        let prefix = Prefix::new(self.first, len.try_into().ok()?)?;
+        (prefix.net == self.first && prefix.last() == self.last).then_some(prefix)
+    }
+}
+
+impl From<Prefix> for AddrRange {
+    fn from(prefix: Prefix) -> Self {
+        // INVARIANT: The last address of a prefix is of its family and not before its first.
+        Self {
+            first: prefix.net,
+            last: prefix.last(),
+        }
+    }
+}
+
+impl Value for AddrRange {
+    const EXPECTED: &'static str = "an IPv4 or IPv6 address, ADDRESS/LENGTH, FIRST-LAST or @SET";
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        match halves(text, b'-') {
+            (prefix, None) => Prefix::parse(prefix).map(Self::from),
+            (first, Some(last)) => {
+                let addr = |text| core::str::from_utf8(text).ok()?.parse().ok();
+                Self::new(addr(first)?, addr(last)?)
+            }
+        }
+    }
+
+    fn may_become(text: &[u8]) -> bool {
+        match halves(text, b'-') {
+            (prefix, None) => Prefix::may_become(prefix),
+            (first, Some(last)) => {
+                !first.contains(&b'/')
+                    && Prefix::parse(first).is_some()
+                    && !last.contains(&b'/')
+                    && Prefix::may_become(last)
+            }
+        }
+    }
+}
+
+impl fmt::Display for AddrRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_prefix() {
+            Some(prefix) => prefix.fmt(f),
+            None => write!(f, "{}-{}", KernelAddr(self.first), KernelAddr(self.last)),
+        }
     }
 }
 
@@ -183,17 +268,4 @@ fn fmt_ip6_compressed(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Resul
         fmt::Display::fmt(&tail, f)?;
     }
     Ok(())
-}
-
-/// Parses a decimal number of digits only that is at most `max`.
-pub(crate) fn decimal(text: &[u8], max: u32) -> Option<u32> {
-    if text.is_empty() {
-        return None;
-    }
-    let mut value = 0u32;
-    for byte in text {
-        let digit = char::from(*byte).to_digit(10)?;
-        value = value.checked_mul(10)?.checked_add(digit)?;
-    }
-    (value <= max).then_some(value)
 }

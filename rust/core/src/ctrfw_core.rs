@@ -4,7 +4,8 @@
 //! limit and the text of a trace line.
 //!
 //! The same files are compiled into the module by Kbuild and under cargo, where they are tested.
-//! Nothing here allocates, blocks or panics, so every function may be called from any context,
+//! Nothing here blocks or panics, and nothing allocates but the building of a [`policy::Policy`] in
+//! [`memory`] that the user of the core provides; so every function may be called from any context,
 //! softirq included, unless its documentation says otherwise.
 
 // Kbuild adds the attribute itself.
@@ -23,18 +24,37 @@
 /// The version of ctrfw.
 pub const VERSION: &str = "0.1.0";
 
+#[cfg(not(MODULE))]
+extern crate alloc;
+
 pub mod addr;
+pub mod edit;
 pub mod error;
 pub mod event;
+pub mod failsafe;
+pub mod family;
+pub mod flags;
+pub mod fragment;
 pub mod hook;
+pub mod icmp;
 pub mod iface;
 pub mod lexer;
 pub mod limit;
 pub mod loader;
+pub mod mark;
 pub mod matcher;
+pub mod memory;
 pub mod netns;
 pub mod packet;
 pub mod parser;
+pub mod period;
+pub mod policy;
 pub mod port;
+pub mod priority;
 pub mod proto;
+pub mod quota;
+pub mod reject;
 pub mod rule;
+pub mod set;
+pub mod text;
+pub mod value;

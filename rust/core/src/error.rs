@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use crate::lexer::Word;
+
 /// Where and why a line was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -17,6 +19,18 @@ pub struct Fault {
     ///
     /// A word that ends where the text so far ends may be the beginning of a right one.
     pub definite: bool,
+}
+
+impl Fault {
+    /// A fault at a word that is no beginning of another one.
+    pub fn at_word(word: Word<'_>, expected: &'static str) -> Self {
+        Self {
+            at: word.at,
+            text: Some(Excerpt::new(word.raw)),
+            expected,
+            definite: true,
+        }
+    }
 }
 
 /// A fault and its place in what was written.

@@ -6,6 +6,9 @@
 
 use core::fmt;
 
+use crate::flags::{Flag, Flags};
+use crate::value::Value;
+
 /// A netfilter hook; the discriminants are those of `enum nf_inet_hooks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -81,14 +84,6 @@ impl Hook {
         Self::ALL.into_iter().find(|hook| *hook as u8 == number)
     }
 
-    /// The hook that a rule calls `name`, by ctrfw's or nft's name.
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        NAMES
-            .iter()
-            .find(|names| names.rule.as_bytes() == name || names.nft.as_bytes() == name)
-            .map(|names| names.hook)
-    }
-
     fn names(self) -> Option<&'static Names> {
         NAMES.iter().find(|names| names.hook == self)
     }
@@ -104,74 +99,46 @@ impl Hook {
     }
 }
 
-/// A set of hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HookSet(u8);
+/// By ctrfw's names or nft's.
+impl Value for Hook {
+    const EXPECTED: &'static str =
+        "a hook: pre_routing, local_in, forward, post_routing or local_out";
 
-impl HookSet {
-    /// No hook.
-    pub const EMPTY: Self = Self(0);
-    /// All five hooks.
-    pub const ALL: Self = Self(0b1_1111);
-
-    /// Parses names, separated by commas.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        text.split(|byte| *byte == b',')
-            .try_fold(Self::EMPTY, |set, name| {
-                Some(set.with(Hook::from_name(name)?))
-            })
+    fn parse(text: &[u8]) -> Option<Self> {
+        NAMES
+            .iter()
+            .find(|names| names.rule.as_bytes() == text || names.nft.as_bytes() == text)
+            .map(|names| names.hook)
     }
 
-    /// Whether more bytes behind `text` could make it parse.
-    pub fn may_become(text: &[u8]) -> bool {
-        let mut names = text.rsplit(|byte| *byte == b',');
-        let last = names.next().unwrap_or(&[]);
-        let begins = |name: &str| name.as_bytes().starts_with(last);
-        names.all(|name| Hook::from_name(name).is_some())
-            && NAMES
-                .iter()
-                .any(|names| begins(names.rule) || begins(names.nft))
-    }
-
-    /// Whether `hook` is in the set.
-    #[inline]
-    pub fn contains(self, hook: Hook) -> bool {
-        self.0 & Self::bit(hook) != 0
-    }
-
-    /// The set with `hook` in it as well.
-    pub fn with(self, hook: Hook) -> Self {
-        Self(self.0 | Self::bit(hook))
-    }
-
-    #[inline]
-    fn bit(hook: Hook) -> u8 {
-        match hook {
-            Hook::PreRouting => 1 << 0,
-            Hook::LocalIn => 1 << 1,
-            Hook::Forward => 1 << 2,
-            Hook::LocalOut => 1 << 3,
-            Hook::PostRouting => 1 << 4,
-        }
+    fn may_become(text: &[u8]) -> bool {
+        let begins = |name: &str| name.as_bytes().starts_with(text);
+        NAMES
+            .iter()
+            .any(|names| begins(names.rule) || begins(names.nft))
     }
 }
 
-impl Default for HookSet {
-    fn default() -> Self {
-        Self::ALL
-    }
-}
-
-impl fmt::Display for HookSet {
+impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for hook in Hook::ALL {
-            if self.contains(hook) {
-                f.write_str(separator)?;
-                f.write_str(hook.rule_name())?;
-                separator = ",";
-            }
+        f.write_str(self.rule_name())
+    }
+}
+
+/// A set of hooks.
+pub type HookSet = Flags<Hook>;
+
+impl Flag for Hook {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    #[inline]
+    fn bit(self) -> u8 {
+        match self {
+            Self::PreRouting => 1 << 0,
+            Self::LocalIn => 1 << 1,
+            Self::Forward => 1 << 2,
+            Self::LocalOut => 1 << 3,
+            Self::PostRouting => 1 << 4,
         }
-        Ok(())
     }
 }

@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use crate::value::Value;
+
 /// `IFNAMSIZ`: the size in bytes of the kernel's field for an interface name, the final NUL
 /// included.
 pub const IFNAMSIZ: usize = 16;
@@ -61,10 +63,25 @@ pub struct IfPattern {
 }
 
 impl IfPattern {
-    /// Parses an interface name with an optional trailing `*`.
-    ///
-    /// `*` alone means any interface, but there must be one.
-    pub fn parse(text: &[u8]) -> Option<Self> {
+    /// Whether `name` fits; never so where there is no interface.
+    pub fn matches(&self, name: &IfName) -> bool {
+        if self.prefix {
+            let name = name.as_bytes();
+            !name.is_empty() && name.starts_with(self.name.as_bytes())
+        } else {
+            self.name == *name
+        }
+    }
+}
+
+/// An interface name with an optional trailing `*`; `*` alone means any interface, but there must be
+/// one.
+impl Value for IfPattern {
+    const EXPECTED: &'static str =
+        "an interface name of at most 15 characters, the beginning of one \
+         and *, or @SET";
+
+    fn parse(text: &[u8]) -> Option<Self> {
         let (text, prefix) = match text.split_last() {
             Some((b'*', front)) => (front, true),
             _ => (text, false),
@@ -87,32 +104,37 @@ impl IfPattern {
         })
     }
 
-    /// Whether more bytes behind `text` could make it parse: the characters are those of a name, and
-    /// there is room for the final NUL.
-    pub fn may_become(text: &[u8]) -> bool {
+    fn may_become(text: &[u8]) -> bool {
         let legal = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'*');
         text.iter().all(legal) && text.len() < IFNAMSIZ
     }
-
-    /// Whether `name` fits; never so where there is no interface.
-    pub fn matches(&self, name: &IfName) -> bool {
-        if self.prefix {
-            let name = name.as_bytes();
-            !name.is_empty() && name.starts_with(self.name.as_bytes())
-        } else {
-            self.name == *name
-        }
-    }
 }
 
-impl fmt::Display for IfPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.name.as_bytes() {
+impl IfPattern {
+    /// The whole name, if it must be this very one.
+    pub fn exact(&self) -> Option<&[u8]> {
+        (!self.prefix).then(|| self.name.as_bytes())
+    }
+
+    /// Prints it between quotes if `quoted` says so, or if it would otherwise be no word.
+    pub fn fmt_quoted(&self, f: &mut fmt::Formatter<'_>, quoted: bool) -> fmt::Result {
+        let name = self.name.as_bytes();
+        let special = matches!(name.first(), Some(b'"' | b'!' | b'@' | b'#'))
+            || name.iter().any(|byte| matches!(byte, b'{' | b'}' | b','));
+        let quote = if special || quoted { "\"" } else { "" };
+        f.write_str(quote)?;
+        for byte in name {
             write!(f, "{}", char::from(*byte))?;
         }
         if self.prefix {
             f.write_str("*")?;
         }
-        Ok(())
+        f.write_str(quote)
+    }
+}
+
+impl fmt::Display for IfPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_quoted(f, false)
     }
 }

@@ -4,17 +4,41 @@
 
 use crate::error::{Excerpt, Fault};
 
+/// How a word was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it is.
+    Plain,
+    /// Between double quotes.
+    Quoted,
+    /// A quote that opens and does not close before the line ends.
+    Unclosed,
+    /// One of `{`, `}`, `,` and, where a word begins, `!`.
+    Mark,
+}
+
 /// A word and where in the line it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word<'a> {
-    /// Its bytes, never empty.
+    /// What it says: without its quotes. Empty only between quotes.
     pub text: &'a [u8],
+    /// Its bytes as they stand in the line, never empty.
+    pub raw: &'a [u8],
     /// Its first byte's place in the line, from 0.
     pub at: usize,
+    /// How it was written.
+    pub form: Form,
 }
 
-/// The words of a line: separated by blanks, up to the end or a word that begins with `#`.
-#[derive(Clone, Debug)]
+impl Word<'_> {
+    /// Whether it is this mark.
+    pub fn is_mark(&self, mark: &[u8]) -> bool {
+        self.form == Form::Mark && self.text == mark
+    }
+}
+
+/// The words of a line: separated by blanks and marks, up to the end or a word that begins with `#`.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Words<'a> {
     line: &'a [u8],
     /// Where the next word is looked for.
@@ -33,7 +57,7 @@ impl<'a> Words<'a> {
     pub fn fault(&self, word: Word<'_>, expected: &'static str, may_become: bool) -> Fault {
         Fault {
             at: word.at,
-            text: Some(Excerpt::new(word.text)),
+            text: Some(Excerpt::new(word.raw)),
             expected,
             definite: !may_become || self.at < self.line.len(),
         }
@@ -53,6 +77,60 @@ impl<'a> Words<'a> {
     pub fn require(&mut self, expected: &'static str) -> Result<Word<'a>, Fault> {
         self.next().ok_or_else(|| self.missing(expected))
     }
+
+    /// The next word, if it is a comma right behind what was taken last.
+    pub fn comma(&self) -> Option<Word<'a>> {
+        self.peek()
+            .filter(|word| word.is_mark(b",") && word.at == self.at)
+    }
+
+    /// Length of the line in bytes.
+    pub fn len(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether the line is empty.
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// The next word, which stays the next.
+    pub fn peek(&self) -> Option<Word<'a>> {
+        let mut ahead = *self;
+        ahead.next()
+    }
+
+    /// Whether more bytes behind the line could add to what was taken last: it reaches to the end of
+    /// the line, and no brace closes it.
+    pub fn may_go_on(&self) -> bool {
+        self.at >= self.line.len() && self.line.last() != Some(&b'}')
+    }
+
+    /// The words that are no marks.
+    pub fn values(self) -> impl Iterator<Item = Word<'a>> {
+        self.filter(|word| word.form != Form::Mark)
+    }
+
+    /// Where the next word is looked for, in bytes from the beginning of the line.
+    pub(crate) fn cursor(&self) -> u32 {
+        u32::try_from(self.at).unwrap_or(u32::MAX)
+    }
+
+    /// The words of the line from one position up to another.
+    pub(crate) fn between(&self, start: u32, end: u32) -> Self {
+        Self {
+            line: self.line.get(..end as usize).unwrap_or(self.line),
+            at: start as usize,
+        }
+    }
+
+    /// The words from here up to where `end` will look for its next one.
+    pub fn up_to(&self, end: &Self) -> Self {
+        Self {
+            line: self.line.get(..end.at).unwrap_or(self.line),
+            at: self.at,
+        }
+    }
 }
 
 impl<'a> Iterator for Words<'a> {
@@ -60,19 +138,37 @@ impl<'a> Iterator for Words<'a> {
 
     fn next(&mut self) -> Option<Word<'a>> {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let ends = |byte: &u8| blank(byte) || matches!(byte, b'{' | b'}' | b',');
         let rest = self.line.get(self.at..)?;
         let skip = rest.iter().position(|byte| !blank(byte))?;
         let rest = rest.get(skip..)?;
-        if rest.first() == Some(&b'#') {
-            self.at = self.line.len();
-            return None;
-        }
-        let len = rest.iter().position(blank).unwrap_or(rest.len());
+        let (len, form) = match rest.first()? {
+            b'#' => {
+                self.at = self.line.len();
+                return None;
+            }
+            b'{' | b'}' | b',' | b'!' => (1, Form::Mark),
+            b'"' => match rest.iter().skip(1).position(|byte| *byte == b'"') {
+                Some(inside) => (inside.checked_add(2)?, Form::Quoted),
+                None => (rest.len(), Form::Unclosed),
+            },
+            _ => (
+                rest.iter().position(ends).unwrap_or(rest.len()),
+                Form::Plain,
+            ),
+        };
+        let raw = rest.get(..len)?;
         let at = self.at.checked_add(skip)?;
         self.at = at.checked_add(len)?;
+        let text = match form {
+            Form::Quoted => raw.get(1..len.checked_sub(1)?)?,
+            _ => raw,
+        };
         Some(Word {
-            text: rest.get(..len)?,
+            text,
+            raw,
             at,
+            form,
         })
     }
 }

@@ -2,21 +2,20 @@
 
 //! Text that arrives in pieces of any size, as statements.
 
-use core::marker::PhantomData;
-
 use crate::error::{Error, Excerpt, Fault};
+use crate::memory::NoMemory;
 use crate::parser::Grammar;
 
 /// The longest line in bytes, without its newline.
 pub const MAX_LINE: usize = 1023;
 
 /// Takes what is parsed.
-pub trait Sink<Item> {
+pub trait Sink<G: Grammar> {
     /// Why it can take no more, apart from the language.
     type Error;
 
     /// Takes what one line says.
-    fn accept(&mut self, item: Item) -> Result<(), Refusal<Self::Error>>;
+    fn accept(&mut self, item: G::Item<'_>) -> Result<(), Refusal<Self::Error>>;
 }
 
 /// Why a sink does not take a statement.
@@ -24,8 +23,27 @@ pub trait Sink<Item> {
 pub enum Refusal<E> {
     /// It does not fit what came before; what would have.
     Expected(&'static str),
+    /// A word of it does not fit what came before.
+    Fault(Fault),
     /// The sink can take nothing at all.
     Sink(E),
+}
+
+impl From<NoMemory> for Refusal<NoMemory> {
+    fn from(error: NoMemory) -> Self {
+        Self::Sink(error)
+    }
+}
+
+impl<E> Refusal<E> {
+    /// The same, with another kind of error of the sink.
+    pub fn map<F>(self, op: impl FnOnce(E) -> F) -> Refusal<F> {
+        match self {
+            Self::Expected(expected) => Refusal::Expected(expected),
+            Self::Fault(fault) => Refusal::Fault(fault),
+            Self::Sink(error) => Refusal::Sink(op(error)),
+        }
+    }
 }
 
 /// Why a text was refused.
@@ -40,15 +58,15 @@ pub enum LoadError<E> {
 /// Puts pieces together to lines, and hands what they say to a [`Sink`].
 ///
 /// Once an error was returned the text is refused as a whole; feeding it further makes no sense.
-#[derive(Debug)]
-pub struct Loader<G> {
+pub struct Loader<G: Grammar> {
     /// The line that has begun but not ended.
     partial: [u8; MAX_LINE],
     /// How much of `partial` is used.
     used: usize,
     /// How many lines have ended.
     lines: u32,
-    grammar: PhantomData<G>,
+    /// What the lines so far say of the next one.
+    state: G::State,
 }
 
 impl<G: Grammar> Default for Loader<G> {
@@ -59,12 +77,12 @@ impl<G: Grammar> Default for Loader<G> {
 
 impl<G: Grammar> Loader<G> {
     /// A loader that has seen nothing.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             partial: [0; MAX_LINE],
             used: 0,
             lines: 0,
-            grammar: PhantomData,
+            state: G::State::default(),
         }
     }
 
@@ -72,7 +90,7 @@ impl<G: Grammar> Loader<G> {
     ///
     /// A line that has not ended yet is checked as far as it goes: what no continuation could mend
     /// is refused at once, so that the writer hears of it.
-    pub fn feed<S: Sink<G::Item>>(
+    pub fn feed<S: Sink<G>>(
         &mut self,
         mut piece: &[u8],
         sink: &mut S,
@@ -81,7 +99,7 @@ impl<G: Grammar> Loader<G> {
             let (line, rest) = piece.split_at_checked(len).unwrap_or((piece, &[]));
             piece = rest.get(1..).unwrap_or(&[]);
             if self.used == 0 && line.len() <= MAX_LINE {
-                Self::line(self.lines, line, sink)?;
+                Self::line(self.lines, line, &mut self.state, sink)?;
                 self.lines = self.lines.saturating_add(1);
             } else {
                 self.append(line)?;
@@ -93,11 +111,22 @@ impl<G: Grammar> Loader<G> {
     }
 
     /// Ends the text: a last line needs no newline.
-    pub fn finish<S: Sink<G::Item>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
-        if self.used == 0 {
-            return Ok(());
+    pub fn finish<S: Sink<G>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
+        if self.used != 0 {
+            self.flush(sink)?;
         }
-        self.flush(sink)
+        match G::unfinished(self.state) {
+            Some(expected) => {
+                let fault = Fault {
+                    at: 0,
+                    text: None,
+                    expected,
+                    definite: true,
+                };
+                Err(Self::error(self.lines, &fault))
+            }
+            None => Ok(()),
+        }
     }
 
     fn pending(&self) -> &[u8] {
@@ -106,7 +135,8 @@ impl<G: Grammar> Loader<G> {
 
     /// Checks the line that has begun, as far as it goes.
     fn check<E>(&self) -> Result<(), LoadError<E>> {
-        match G::parse(self.pending()) {
+        let mut state = self.state;
+        match G::parse(self.pending(), &mut state) {
             Err(fault) if fault.definite => Err(Self::error(self.lines, &fault)),
             _ => Ok(()),
         }
@@ -134,21 +164,22 @@ impl<G: Grammar> Loader<G> {
     }
 
     /// Ends the line that has begun.
-    fn flush<S: Sink<G::Item>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
+    fn flush<S: Sink<G>>(&mut self, sink: &mut S) -> Result<(), LoadError<S::Error>> {
         let line = self.partial.get(..self.used).unwrap_or(&[]);
-        let taken = Self::line(self.lines, line, sink);
+        let taken = Self::line(self.lines, line, &mut self.state, sink);
         self.used = 0;
         self.lines = self.lines.saturating_add(1);
         taken
     }
 
     /// Hands on what `line` says; `lines` have ended before it.
-    fn line<S: Sink<G::Item>>(
+    fn line<S: Sink<G>>(
         lines: u32,
         line: &[u8],
+        state: &mut G::State,
         sink: &mut S,
     ) -> Result<(), LoadError<S::Error>> {
-        let item = G::parse(line).map_err(|fault| Self::error(lines, &fault))?;
+        let item = G::parse(line, state).map_err(|fault| Self::error(lines, &fault))?;
         let Some(item) = item else {
             return Ok(());
         };
@@ -162,6 +193,7 @@ impl<G: Grammar> Loader<G> {
                 };
                 Self::error(lines, &fault)
             }
+            Refusal::Fault(fault) => Self::error(lines, &fault),
             Refusal::Sink(error) => LoadError::Sink(lines.saturating_add(1), error),
         })
     }

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::addr::decimal;
+use crate::value::{decimal, Value};
 
 /// A network namespace as packets show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,22 +40,6 @@ pub enum NetnsMatch {
 }
 
 impl NetnsMatch {
-    /// Parses `host`, `container` or an inode number.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        match text {
-            b"host" => Some(Self::Host),
-            b"container" => Some(Self::Container),
-            number => decimal(number, u32::MAX).map(Self::Inode),
-        }
-    }
-
-    /// Whether more bytes behind `text` could make it parse.
-    pub fn may_become(text: &[u8]) -> bool {
-        b"host".starts_with(text)
-            || b"container".starts_with(text)
-            || decimal(text, u32::MAX).is_some()
-    }
-
     /// Whether `netns` is one of them.
     #[inline]
     pub fn matches(self, netns: NetnsId) -> bool {
@@ -65,6 +49,24 @@ impl NetnsMatch {
             Self::Container => !netns.host,
             Self::Inode(inode) => inode == netns.inode,
         }
+    }
+}
+
+impl Value for NetnsMatch {
+    const EXPECTED: &'static str = "host, container, or a network namespace's inode number";
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"host" => Some(Self::Host),
+            b"container" => Some(Self::Container),
+            number => decimal(number, u32::MAX).map(Self::Inode),
+        }
+    }
+
+    fn may_become(text: &[u8]) -> bool {
+        b"host".starts_with(text)
+            || b"container".starts_with(text)
+            || decimal(text, u32::MAX).is_some()
     }
 }
 

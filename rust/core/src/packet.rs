@@ -9,6 +9,8 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::family::Family;
+use crate::fragment::{Fragment, Place};
 use crate::hook::Hook;
 use crate::iface::IfName;
 use crate::netns::NetnsId;
@@ -43,15 +45,6 @@ impl Source for [u8] {
             .first_chunk()
             .copied()
     }
-}
-
-/// The address family that a hook was called for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// `NFPROTO_IPV4`
-    Ipv4,
-    /// `NFPROTO_IPV6`
-    Ipv6,
 }
 
 /// TCP's flags, the byte as it is in the header.
@@ -103,17 +96,6 @@ pub enum Transport {
     LaterFragment,
     /// Something that cannot be read.
     Unreadable,
-}
-
-/// Whether the packet is a piece of a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragment {
-    /// It is a whole datagram.
-    No,
-    /// The first piece.
-    First,
-    /// A later piece, at this offset in bytes.
-    Later(u32),
 }
 
 /// Why a packet could not be parsed.
@@ -336,6 +318,16 @@ impl Headers {
         Ok(())
     }
 
+    /// Its place in its datagram; [`None`] where the headers could not be read so far.
+    #[inline]
+    pub fn place(&self) -> Option<Place> {
+        match self.fragment {
+            // The protocol is read after what tells of fragments, but for an IPv4 header that lies.
+            Fragment::No if self.proto.is_none() => None,
+            fragment => Some(fragment.place()),
+        }
+    }
+
     /// A later fragment must lie behind the TCP header's ports and flags.
     fn check_offset(&mut self, proto: Protocol, offset: u32) -> Result<(), Reason> {
         if proto == Protocol::TCP && offset < 16 {
@@ -372,6 +364,14 @@ pub struct Packet {
     pub input: IfName,
     /// The interface it will leave by.
     pub output: IfName,
+    /// The bridge port that it came in by, where br_netfilter knows it.
+    pub phys_input: IfName,
+    /// The bridge port that it will leave by, where br_netfilter knows it.
+    pub phys_output: IfName,
+    /// Its firewall mark.
+    pub mark: u32,
+    /// The family whose hook it is.
+    pub family: Family,
     /// Its headers.
     pub headers: Headers,
 }

@@ -1,130 +1,360 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The grammar: a line of the table, a line of the trace file.
+//!
+//! What is parsed refers to the text of its line: values are checked here, and parsed once more
+//! where they are to be kept.
 
-use crate::addr::Prefix;
+use crate::addr::AddrRange;
 use crate::error::Fault;
-use crate::hook::HookSet;
+use crate::failsafe;
+use crate::family::{Family, FamilySet};
+use crate::flags::{Flag, Flags};
+use crate::fragment::{Place, PlaceSet};
+use crate::hook::{Hook, HookSet};
+use crate::icmp::IcmpType;
 use crate::iface::IfPattern;
-use crate::lexer::{Word, Words};
-use crate::matcher::Match;
+use crate::lexer::{Form, Word, Words};
+use crate::mark::MarkMatch;
+use crate::matcher::Key;
 use crate::netns::NetnsMatch;
+use crate::period::Period;
 use crate::port::PortRange;
+use crate::priority::Priority;
 use crate::proto::Protocol;
-use crate::rule::{DefaultVerb, Rule, Scope, Verb};
+use crate::reject::Answer;
+use crate::rule::{DefaultVerb, Mode, Scope, Verb};
+use crate::set::{SetKind, SetName};
+use crate::text;
+use crate::value::{decimal, Value};
 
-const VERBS: [&str; 2] = ["allow", "deny"];
-const STATEMENTS: [&str; 3] = ["allow", "deny", "default"];
-const SCOPE_KEYS: [&str; 2] = ["hook", "netns"];
-const KEYS: [&str; 9] = [
-    "from", "to", "proto", "sport", "dport", "in", "out", "hook", "netns",
+const DEFAULT_VERBS: [&str; 3] = ["allow", "deny", "reject"];
+const VERBS: [&str; 4] = ["allow", "deny", "reject", "audit"];
+const STATEMENTS: [&str; 12] = [
+    "allow", "deny", "reject", "audit", "default", "set", "failsafe", "mode", "add", "insert",
+    "delete", "replace",
 ];
-const TRACE_WORDS: [&str; 11] = [
-    "all", "off", "from", "to", "proto", "sport", "dport", "in", "out", "hook", "netns",
-];
+const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
+/// What stands between `reject` and its answer.
+const WITH: &str = "with";
+/// The match words that are no [`Key`].
+const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
+/// The words of a rule that are no match words.
+const OPTIONS: [&str; 4] = ["priority", "log", "every", "comment"];
+const TRACE_WORDS: [&str; 2] = ["all", "off"];
 
-const VERB: &str = "allow or deny";
-const STATEMENT: &str = "allow, deny or default";
-const SCOPE_KEY: &str = "hook or netns";
-const KEY: &str = "one of from, to, proto, sport, dport, in, out, hook, netns";
-const TRACE: &str = "all, off, or one of from, to, proto, sport, dport, in, out, hook, netns";
+const VERB: &str = "allow, deny, reject or audit";
+const DEFAULT_VERB: &str = "allow, deny or reject";
+const STATEMENT: &str = "allow, deny, reject, audit, default, set, failsafe, mode, add, insert, \
+                         delete or replace";
+const NUMBER: &str = "the number of a rule, from 1";
+const TARGET: &str = "the number of a rule, from 1, or comment and a rule's comment";
+const SCOPE_KEY: &str = "hook, netns or log";
+const KEY: &str =
+    "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
+                   fragment, family, hook, netns, priority, log, comment";
+const TRACE: &str =
+    "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
+                     port-out, mark, fragment, family, hook, netns";
 const END: &str = "nothing more on this line";
 const TWICE: &str = "each word once in a statement";
-const SAME_FAMILY: &str = "an address of the same family as the other one";
+const SAME_FAMILY: &str = "an address of the same family as the rest of the rule";
 const WITH_PORTS: &str =
     "no port, as the protocol has none (tcp, udp, dccp, sctp and udplite have)";
-
-/// A kind of value that follows a key.
-struct Kind<T> {
-    parse: fn(&[u8]) -> Option<T>,
-    /// Whether more bytes could make a right value of a wrong one; never wrongly no.
-    may_become: fn(&[u8]) -> bool,
-    expected: &'static str,
-}
-
-const ADDRESS: Kind<Prefix> = Kind {
-    parse: Prefix::parse,
-    may_become: Prefix::may_become,
-    expected: "an IPv4 or IPv6 address, or ADDRESS/LENGTH",
-};
-const PROTOCOL: Kind<Protocol> = Kind {
-    parse: Protocol::parse,
-    may_become: Protocol::may_become,
-    expected: "a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255",
-};
-const PORTS: Kind<PortRange> = Kind {
-    parse: PortRange::parse,
-    may_become: PortRange::may_become,
-    expected: "a port from 0 to 65535, or a range FIRST-LAST",
-};
-const INTERFACE: Kind<IfPattern> = Kind {
-    parse: IfPattern::parse,
-    may_become: IfPattern::may_become,
-    expected: "an interface name of at most 15 characters, or the beginning of one and *",
-};
-const HOOKS: Kind<HookSet> = Kind {
-    parse: HookSet::parse,
-    may_become: HookSet::may_become,
-    expected: "hooks, separated by commas: pre_routing, local_in, forward, post_routing, local_out",
-};
-const NETNS: Kind<NetnsMatch> = Kind {
-    parse: NetnsMatch::parse,
-    may_become: NetnsMatch::may_become,
-    expected: "host, container, or a network namespace's inode number",
-};
+const WITH_TYPES: &str = "no ICMP type, as the rule is for packets without";
+const RESET_TCP: &str = "proto tcp in a rule that rejects with tcp-reset";
+const RESET_DEFAULT: &str = "an ICMP error: a default is for every protocol";
+const SOMETHING: &str = "not everything that there is, so that something is left to match";
+const MORE: &str = "a comma or }";
+const QUOTE: &str = "a closing quote";
+const OPEN_SET: &str = "{ and the members of the set";
+const MEMBER: &str = "an address, a port or an interface, or }";
+const ONE_NETNS: &str = "one namespace: host, container, or an inode number";
 
 /// What lines of some kind hold.
 pub trait Grammar {
     /// What one line says.
-    type Item;
+    type Item<'a>;
 
-    /// Parses a line without its newline; [`None`] if it is blank or a comment.
-    fn parse(line: &[u8]) -> Result<Option<Self::Item>, Fault>;
+    /// What the lines so far say of the next one.
+    type State: Copy + Default;
+
+    /// Parses a line without its newline; [`None`] if it says nothing, as a comment does.
+    fn parse<'a>(line: &'a [u8], state: &mut Self::State) -> Result<Option<Self::Item<'a>>, Fault>;
+
+    /// What is still expected at the end of the text, if it must not end here.
+    fn unfinished(_state: Self::State) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The values behind a match word.
+#[derive(Clone, Copy, Debug)]
+pub enum Values<'a> {
+    /// A named set; the word with its `@`.
+    Set(Word<'a>),
+    /// The values themselves, and the marks between them.
+    Listed(Words<'a>),
+}
+
+/// What stands behind a match word.
+#[derive(Clone, Copy, Debug)]
+pub struct Clause<'a> {
+    /// The packet's value must be none of them.
+    pub negated: bool,
+    /// The values
+    pub values: Values<'a>,
+}
+
+/// The match words of a statement.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MatchText<'a> {
+    /// Address families
+    pub families: FamilySet,
+    /// Places in a fragmented datagram
+    pub places: PlaceSet,
+    /// Hooks
+    pub hooks: HookSet,
+    /// The line
+    line: Words<'a>,
+    /// By [`Key`]
+    clauses: [Option<Extent>; Key::COUNT],
+}
+
+/// Where in its line a clause stands: there are many of them in a statement, and a stack is small.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    start: u32,
+    end: u32,
+    negated: bool,
+    /// A named set stands there.
+    named: bool,
+}
+
+impl<'a> MatchText<'a> {
+    /// How many bytes the line has.
+    pub fn len(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether the line is empty, which none is that asks for something.
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// The words that were given, in canonical order.
+    pub fn clauses(&self) -> impl Iterator<Item = (Key, Clause<'a>)> + '_ {
+        let given = Key::ALL.into_iter();
+        given.filter_map(|key| Some((key, self.clause(key)?)))
+    }
+
+    fn clause(&self, key: Key) -> Option<Clause<'a>> {
+        let extent = self.clauses.get(key as usize)?.as_ref()?;
+        let words = self.line.between(extent.start, extent.end);
+        Some(Clause {
+            negated: extent.negated,
+            values: if extent.named {
+                Values::Set(words.peek()?)
+            } else {
+                Values::Listed(words)
+            },
+        })
+    }
+
+    /// The values that are listed behind `key`, one of which must be the packet's.
+    fn listed<T: Value + 'a>(&self, key: Key) -> Option<impl Iterator<Item = T> + 'a> {
+        match self.clause(key)? {
+            Clause {
+                negated: false,
+                values: Values::Listed(words),
+            } => Some(words.values().filter_map(|word| T::parse(word.text))),
+            _ => None,
+        }
+    }
+
+    /// The families of the addresses behind `key`.
+    fn families_of(&self, key: Key) -> FamilySet {
+        match self.listed::<AddrRange>(key) {
+            Some(ranges) => ranges
+                .map(|range| range.families())
+                .fold(FamilySet::EMPTY, FamilySet::or),
+            None => FamilySet::all(),
+        }
+    }
+
+    /// Whether `proto` is the only protocol that is listed.
+    fn only(&self, proto: Protocol) -> bool {
+        self.listed::<Protocol>(Key::Proto)
+            .is_some_and(|mut protocols| protocols.all(|listed| listed == proto))
+    }
+
+    /// Whether protocols are listed of which none `has` something.
+    fn lacks(&self, has: fn(Protocol) -> bool) -> bool {
+        self.listed::<Protocol>(Key::Proto)
+            .is_some_and(|mut protocols| !protocols.any(has))
+    }
+}
+
+/// What a rule says beyond its match words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OptionsText<'a> {
+    /// Whether it is judged before or behind others
+    pub priority: Priority,
+    /// Its comment; empty if it has none.
+    pub comment: &'a [u8],
+    /// Whether its packets are logged, and how
+    pub log: Option<LogText<'a>>,
+}
+
+/// How packets are logged.
+#[derive(Clone, Copy, Debug)]
+pub struct LogText<'a> {
+    /// What the lines begin with; empty if nothing was said.
+    pub prefix: &'a [u8],
+    /// In which time there may be a line for each source, destination and destination port
+    pub every: Period,
+}
+
+/// A default statement as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultText<'a> {
+    /// What becomes of which packets
+    pub default: DefaultVerb,
+    /// Whether they are logged, and how
+    pub log: Option<LogText<'a>>,
+}
+
+/// A rule as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleText<'a> {
+    /// What becomes of the packets that it matches.
+    pub verb: Verb,
+    /// Which those are.
+    pub matches: MatchText<'a>,
+    /// What else it says
+    pub options: OptionsText<'a>,
 }
 
 /// A line of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statement {
-    /// `allow ...` or `deny ...`
-    Rule(Rule),
+#[derive(Clone, Copy, Debug)]
+pub enum Statement<'a> {
+    /// `allow ...`, `deny ...`, `reject ...` or `audit ...`
+    Rule(RuleText<'a>),
     /// `default ...`
-    Default(DefaultVerb),
+    Default(DefaultText<'a>),
+    /// `mode ...`
+    Mode(Mode),
+    /// `set NAME {`, and the members that follow on this line
+    Set(SetName, Word<'a>, Option<(SetKind, Words<'a>)>),
+    /// More members of the set that was begun above
+    Members(SetKind, Words<'a>),
+    /// `failsafe { ... }`, and what is inside
+    Failsafe(Words<'a>),
+    /// A change of the rules that are there
+    Edit(Edit<'a>),
+}
+
+/// A rule that is there.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// The one with this number, from 1
+    Number(Word<'a>, usize),
+    /// The only one with this comment
+    Comment(Word<'a>, &'a [u8]),
+}
+
+/// A change of the rules that are there.
+#[derive(Clone, Copy, Debug)]
+pub enum Edit<'a> {
+    /// A rule before the one with this number
+    Insert(Word<'a>, usize, RuleText<'a>),
+    /// One rule less
+    Delete(Target<'a>),
+    /// A rule instead of another
+    Replace(Target<'a>, RuleText<'a>),
 }
 
 /// The language of `/proc/ctrfw/rules`.
 #[derive(Debug)]
 pub enum Table {}
 
-impl Grammar for Table {
-    type Item = Statement;
+/// Whether a set was begun that has not ended, and what it holds, if that is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenSet(Option<Option<SetKind>>);
 
-    fn parse(line: &[u8]) -> Result<Option<Statement>, Fault> {
+impl Grammar for Table {
+    type Item<'a> = Statement<'a>;
+    type State = OpenSet;
+
+    fn parse<'a>(line: &'a [u8], state: &mut OpenSet) -> Result<Option<Statement<'a>>, Fault> {
         let mut words = Words::new(line);
+        if let Some(kind) = state.0 {
+            let members = members(&mut words, kind, state)?;
+            return Ok(members.map(|(kind, words)| Statement::Members(kind, words)));
+        }
         let Some(first) = words.next() else {
             return Ok(None);
         };
         let statement = match first.text {
-            b"default" => Statement::Default(default(&mut words)?),
-            other => {
-                let verb = verb(other)
+            b"default" if first.form == Form::Plain => Statement::Default(default(&mut words)?),
+            b"mode" if first.form == Form::Plain => Statement::Mode(mode(&mut words)?),
+            b"failsafe" if first.form == Form::Plain => {
+                Statement::Failsafe(failsafe::parse(&mut words)?)
+            }
+            b"add" if first.form == Form::Plain => Statement::Rule(next_rule(&mut words)?),
+            b"insert" if first.form == Form::Plain => {
+                let word = words.require(NUMBER)?;
+                let number =
+                    rule_number(word).ok_or_else(|| words.fault(word, NUMBER, is_zero(word)))?;
+                Statement::Edit(Edit::Insert(word, number, next_rule(&mut words)?))
+            }
+            b"delete" if first.form == Form::Plain => {
+                let edit = Edit::Delete(target(&mut words)?);
+                if let Some(extra) = words.next() {
+                    return Err(words.fault(extra, END, false));
+                }
+                Statement::Edit(edit)
+            }
+            b"replace" if first.form == Form::Plain => {
+                let target = target(&mut words)?;
+                Statement::Edit(Edit::Replace(target, next_rule(&mut words)?))
+            }
+            b"set" if first.form == Form::Plain => {
+                let word = words.require(SetName::EXPECTED)?;
+                let name = Some(word)
+                    .filter(|word| word.form == Form::Plain)
+                    .and_then(|word| SetName::parse(word.text));
+                let name = name.ok_or_else(|| {
+                    let may_become = word.form == Form::Plain && SetName::may_become(word.text);
+                    words.fault(word, SetName::EXPECTED, may_become)
+                })?;
+                let open = words.require(OPEN_SET)?;
+                if !open.is_mark(b"{") {
+                    return Err(words.fault(open, OPEN_SET, false));
+                }
+                Statement::Set(name, word, members(&mut words, None, state)?)
+            }
+            _ => {
+                let verb = verb(first)
                     .ok_or_else(|| words.fault(first, STATEMENT, begins(first, &STATEMENTS)))?;
-                Statement::Rule(Rule {
-                    verb,
-                    matches: matches(&mut words, None, KEY, &KEYS)?,
-                })
+                Statement::Rule(rule(&mut words, verb)?)
             }
         };
         Ok(Some(statement))
     }
+
+    fn unfinished(state: OpenSet) -> Option<&'static str> {
+        state.0.map(|_| MORE)
+    }
 }
 
 /// A line of the trace file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TraceStatement {
+#[derive(Clone, Copy, Debug)]
+pub enum TraceStatement<'a> {
     /// Trace nothing of what was said before.
     Off,
     /// Trace such packets.
-    Expression(Match),
+    Expression(MatchText<'a>),
 }
 
 /// The language of `/proc/ctrfw/trace`.
@@ -132,17 +362,28 @@ pub enum TraceStatement {
 pub enum Trace {}
 
 impl Grammar for Trace {
-    type Item = TraceStatement;
+    type Item<'a> = TraceStatement<'a>;
+    type State = ();
 
-    fn parse(line: &[u8]) -> Result<Option<TraceStatement>, Fault> {
+    fn parse<'a>(line: &'a [u8], _state: &mut ()) -> Result<Option<TraceStatement<'a>>, Fault> {
         let mut words = Words::new(line);
         let Some(first) = words.next() else {
             return Ok(None);
         };
         let statement = match first.text {
-            b"off" => TraceStatement::Off,
-            b"all" => TraceStatement::Expression(Match::default()),
-            _ => TraceStatement::Expression(matches(&mut words, Some(first), TRACE, &TRACE_WORDS)?),
+            b"off" if first.form == Form::Plain => TraceStatement::Off,
+            b"all" if first.form == Form::Plain => TraceStatement::Expression(MatchText::default()),
+            _ => {
+                let text = matches(
+                    &mut words,
+                    Some(first),
+                    None,
+                    TRACE,
+                    &TRACE_WORDS,
+                    no_option,
+                )?;
+                return Ok(Some(TraceStatement::Expression(text)));
+            }
         };
         match words.next() {
             Some(extra) => Err(words.fault(extra, END, false)),
@@ -151,22 +392,150 @@ impl Grammar for Trace {
     }
 }
 
-fn verb(text: &[u8]) -> Option<Verb> {
-    match text {
+fn verb(word: Word<'_>) -> Option<Verb> {
+    match word.text {
+        _ if word.form != Form::Plain => None,
         b"allow" => Some(Verb::Allow),
         b"deny" => Some(Verb::Deny),
+        b"reject" => Some(Verb::Reject(Answer::default())),
+        b"audit" => Some(Verb::Audit),
         _ => None,
     }
 }
 
-fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
+/// Parses the answer that may stand behind `verb`, and gives its word; it may be `otherwise`, too.
+fn with<'a>(
+    words: &mut Words<'a>,
+    verb: Verb,
+    otherwise: &'static str,
+) -> Result<(Verb, Option<Word<'a>>), Fault> {
+    let Verb::Reject(_) = verb else {
+        return Ok((verb, None));
+    };
+    let mut ahead = *words;
+    let Some(next) = ahead.next() else {
+        return Ok((verb, None));
+    };
+    if next.form != Form::Plain || next.text != WITH.as_bytes() {
+        // Perhaps it is only the beginning of the word so far.
+        let cut = ahead.fault(next, otherwise, begins(next, &[WITH]));
+        return if cut.definite {
+            Ok((verb, None))
+        } else {
+            Err(cut)
+        };
+    }
+    *words = ahead;
+    let word = words.require(Answer::EXPECTED)?;
+    let answer = item::<Answer>(words, word)?;
+    Ok((Verb::Reject(answer), Some(word)))
+}
+
+fn mode(words: &mut Words<'_>) -> Result<Mode, Fault> {
+    let word = words.require(Mode::EXPECTED)?;
+    let mode = item::<Mode>(words, word)?;
+    match words.next() {
+        Some(extra) => Err(words.fault(extra, END, false)),
+        None => Ok(mode),
+    }
+}
+
+/// Parses the verb of a rule and what is behind it.
+fn next_rule<'a>(words: &mut Words<'a>) -> Result<RuleText<'a>, Fault> {
     let word = words.require(VERB)?;
-    let verb = verb(word.text).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
-    let (mut hooks, mut netns) = (None, None);
+    let verb = verb(word).ok_or_else(|| words.fault(word, VERB, begins(word, &VERBS)))?;
+    rule(words, verb)
+}
+
+fn rule_number(word: Word<'_>) -> Option<usize> {
+    let number = decimal(word.text, u32::MAX).filter(|_| word.form == Form::Plain)?;
+    usize::try_from(number).ok().filter(|number| *number != 0)
+}
+
+/// Whether it is no number of a rule, but may be the beginning of one.
+fn is_zero(word: Word<'_>) -> bool {
+    word.form == Form::Plain && word.text.iter().all(|digit| *digit == b'0')
+}
+
+/// Parses `N` or `comment "..."`.
+fn target<'a>(words: &mut Words<'a>) -> Result<Target<'a>, Fault> {
+    let word = words.require(TARGET)?;
+    if word.form == Form::Plain && word.text == b"comment" {
+        let quoted = words.peek().unwrap_or(word);
+        return Ok(Target::Comment(quoted, text::COMMENT.parse(words)?));
+    }
+    match rule_number(word) {
+        Some(number) => Ok(Target::Number(word, number)),
+        None => {
+            let may_become = begins(word, &["comment"]) || is_zero(word);
+            Err(words.fault(word, TARGET, may_become))
+        }
+    }
+}
+
+/// Parses a rule behind its verb, up to the end of the line.
+fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
+    let (verb, answer) = with(words, verb, KEY)?;
+    let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
+    let (mut priority, mut comment, mut log) = (None, None, None);
+    let matches = matches(words, None, reset, KEY, &OPTIONS, |words, key| {
+        match key.text {
+            b"priority" => once(words, key, &mut priority, |words| {
+                let word = words.require(Priority::EXPECTED)?;
+                item::<Priority>(words, word)
+            })?,
+            b"log" => once(words, key, &mut log, log_option)?,
+            b"comment" => once(words, key, &mut comment, |words| text::COMMENT.parse(words))?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let options = OptionsText {
+        priority: priority.unwrap_or_default(),
+        comment: comment.unwrap_or_default(),
+        log,
+    };
+    Ok(RuleText {
+        verb,
+        matches,
+        options,
+    })
+}
+
+/// Parses `["PREFIX"] [every TIME]`.
+fn log_option<'a>(words: &mut Words<'a>) -> Result<LogText<'a>, Fault> {
+    let quoted = |word: Word<'_>| matches!(word.form, Form::Quoted | Form::Unclosed);
+    let prefix = match words.peek() {
+        Some(word) if quoted(word) => text::PREFIX.parse(words)?,
+        _ => &[],
+    };
+    let every = match words.peek() {
+        Some(word) if word.form == Form::Plain && word.text == b"every" => {
+            words.next();
+            let word = words.require(Period::EXPECTED)?;
+            item::<Period>(words, word)?
+        }
+        _ => Period::DEFAULT,
+    };
+    Ok(LogText { prefix, every })
+}
+
+fn default<'a>(words: &mut Words<'a>) -> Result<DefaultText<'a>, Fault> {
+    let word = words.require(DEFAULT_VERB)?;
+    // A default is the end of the walk: there is nothing that `audit` could leave the decision to.
+    let verb = verb(word)
+        .filter(|verb| *verb != Verb::Audit)
+        .ok_or_else(|| words.fault(word, DEFAULT_VERB, begins(word, &DEFAULT_VERBS)))?;
+    let (verb, answer) = with(words, verb, SCOPE_KEY)?;
+    if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
+        return Err(words.fault(word, RESET_DEFAULT, false));
+    }
+    let (mut hooks, mut netns, mut log) = (None, None, None);
     while let Some(key) = words.next() {
         match key.text {
-            b"hook" => value(words, key, &mut hooks, &HOOKS)?,
-            b"netns" => value(words, key, &mut netns, &NETNS)?,
+            b"hook" if key.form == Form::Plain => once(words, key, &mut hooks, flags::<Hook>)?,
+            b"netns" if key.form == Form::Plain => once(words, key, &mut netns, one_netns)?,
+            b"log" if key.form == Form::Plain => once(words, key, &mut log, log_option)?,
             _ => return Err(words.fault(key, SCOPE_KEY, begins(key, &SCOPE_KEYS))),
         };
     }
@@ -174,77 +543,310 @@ fn default(words: &mut Words<'_>) -> Result<DefaultVerb, Fault> {
         hooks: hooks.unwrap_or_default(),
         netns: netns.unwrap_or_default(),
     };
-    Ok(DefaultVerb { verb, scope })
+    let default = DefaultVerb { verb, scope };
+    Ok(DefaultText { default, log })
 }
 
-/// Parses `KEY VALUE` pairs up to the end of the line; `first` is a key that was already taken.
-fn matches(
-    words: &mut Words<'_>,
-    first: Option<Word<'_>>,
-    expected: &'static str,
-    keys: &[&str],
-) -> Result<Match, Fault> {
-    let mut m = Match::default();
-    let (mut hooks, mut netns) = (None, None);
-    // The last address and the first port key, should they not fit the rest.
-    let (mut addr, mut port) = (None, None);
-
-    let mut next = first.or_else(|| words.next());
-    while let Some(key) = next {
-        let word = match key.text {
-            b"from" => value(words, key, &mut m.from, &ADDRESS)?,
-            b"to" => value(words, key, &mut m.to, &ADDRESS)?,
-            b"proto" => value(words, key, &mut m.proto, &PROTOCOL)?,
-            b"sport" => value(words, key, &mut m.sport, &PORTS)?,
-            b"dport" => value(words, key, &mut m.dport, &PORTS)?,
-            b"in" => value(words, key, &mut m.input, &INTERFACE)?,
-            b"out" => value(words, key, &mut m.output, &INTERFACE)?,
-            b"hook" => value(words, key, &mut hooks, &HOOKS)?,
-            b"netns" => value(words, key, &mut netns, &NETNS)?,
-            _ => return Err(words.fault(key, expected, begins(key, keys))),
-        };
-        match key.text {
-            b"from" | b"to" => addr = Some(word),
-            b"sport" | b"dport" => port = port.or(Some(key)),
-            _ => {}
+/// The one namespace that a default may name.
+fn one_netns(words: &mut Words<'_>) -> Result<NetnsMatch, Fault> {
+    let word = words.require(NetnsMatch::EXPECTED)?;
+    let netns = item::<NetnsMatch>(words, word)?;
+    match words.comma() {
+        Some(comma) => {
+            words.next();
+            Err(words.fault(comma, ONE_NETNS, false))
         }
-        if let (Some(from), Some(to), Some(word)) = (m.from, m.to, addr) {
-            if !from.same_family(&to) {
-                return Err(words.fault(word, SAME_FAMILY, false));
-            }
-        }
-        if let (Some(proto), Some(word)) = (m.proto, port) {
-            if !proto.has_ports() {
-                return Err(words.fault(word, WITH_PORTS, true));
-            }
-        }
-        next = words.next();
+        None => Ok(netns),
     }
-    m.hooks = hooks.unwrap_or_default();
-    m.netns = netns.unwrap_or_default();
-    Ok(m)
 }
 
-/// Parses the value that follows `key` into `slot`, and gives its word.
-fn value<'a, T>(
+/// There are no words but match words.
+fn no_option<'a>(_words: &mut Words<'a>, _word: Word<'a>) -> Result<bool, Fault> {
+    Ok(false)
+}
+
+/// Fills `slot` by what `parse` makes of the words behind `key`.
+fn once<'a, T>(
     words: &mut Words<'a>,
     key: Word<'_>,
     slot: &mut Option<T>,
-    kind: &Kind<T>,
-) -> Result<Word<'a>, Fault> {
+    parse: impl FnOnce(&mut Words<'a>) -> Result<T, Fault>,
+) -> Result<(), Fault> {
     if slot.is_some() {
         return Err(words.fault(key, TWICE, false));
     }
-    let word = words.require(kind.expected)?;
-    let parsed = (kind.parse)(word.text);
-    *slot =
-        Some(parsed.ok_or_else(|| words.fault(word, kind.expected, (kind.may_become)(word.text)))?);
-    Ok(word)
+    *slot = Some(parse(words)?);
+    Ok(())
+}
+
+/// Parses match words up to the end of the line; `first` is one that was already taken. `others` are
+/// words that might have stood there instead. `reset` is a word, if there is one, that is in place only
+/// with TCP. `option` is asked to take a word that is no match word, with what is behind it.
+fn matches<'a>(
+    words: &mut Words<'a>,
+    first: Option<Word<'a>>,
+    reset: Option<Word<'a>>,
+    expected: &'static str,
+    others: &[&str],
+    mut option: impl FnMut(&mut Words<'a>, Word<'a>) -> Result<bool, Fault>,
+) -> Result<MatchText<'a>, Fault> {
+    let mut text = MatchText {
+        line: *words,
+        ..MatchText::default()
+    };
+    let (mut families, mut places, mut hooks) = (None, None, None);
+    // The last of the words that may not fit the rest.
+    let (mut family_word, mut port_word, mut type_word) = (None, None, None);
+    let mut addr_families = FamilySet::all();
+
+    let mut next = first.or_else(|| words.next());
+    while let Some(key) = next {
+        let name = if key.form == Form::Plain {
+            key.text
+        } else {
+            b""
+        };
+        let value = words.peek();
+        match name {
+            b"family" => once(words, key, &mut families, flags::<Family>)?,
+            b"fragment" => once(words, key, &mut places, flags::<Place>)?,
+            b"hook" => once(words, key, &mut hooks, flags::<Hook>)?,
+            _ => {
+                let known = Key::ALL
+                    .into_iter()
+                    .find(|key| key.name().as_bytes() == name);
+                let slot = known.and_then(|key| text.clauses.get_mut(key as usize));
+                let (Some(known), Some(slot)) = (known, slot) else {
+                    if key.form == Form::Plain && option(words, key)? {
+                        next = words.next();
+                        continue;
+                    }
+                    let may_become = begins(key, others)
+                        || begins(key, &FLAG_KEYS)
+                        || Key::ALL
+                            .into_iter()
+                            .any(|known| begins(key, &[known.name()]));
+                    return Err(words.fault(key, expected, may_become));
+                };
+                once(words, key, slot, |words| clause(words, known))?;
+            }
+        }
+        text.families = families.unwrap_or_default();
+        match name {
+            b"from" => {
+                addr_families = addr_families.and(text.families_of(Key::From));
+                family_word = value;
+            }
+            b"to" => {
+                addr_families = addr_families.and(text.families_of(Key::To));
+                family_word = value;
+            }
+            b"family" => family_word = value,
+            b"sport" | b"dport" => port_word = port_word.or(Some(key)),
+            b"icmp-type" => type_word = Some(key),
+            _ => {}
+        }
+        // More bytes might add another value to the last word.
+        let mendable = words.may_go_on();
+        if let (true, Some(word)) = (text.families.and(addr_families).is_empty(), family_word) {
+            return Err(words.fault(word, SAME_FAMILY, mendable));
+        }
+        if let Some(word) = port_word.filter(|_| text.lacks(Protocol::has_ports)) {
+            return Err(words.fault(word, WITH_PORTS, mendable));
+        }
+        let no_types = || port_word.is_some() || text.lacks(Protocol::is_icmp);
+        if let Some(word) = type_word.filter(|_| no_types()) {
+            return Err(words.fault(word, WITH_TYPES, mendable));
+        }
+        let only_tcp = || text.only(Protocol::TCP);
+        if let Some(word) = reset.filter(|_| text.clause(Key::Proto).is_some() && !only_tcp()) {
+            return Err(words.fault(word, RESET_TCP, mendable));
+        }
+        next = words.next();
+    }
+    if reset.is_some() && text.clause(Key::Proto).is_none() {
+        return Err(words.missing(RESET_TCP));
+    }
+    text.places = places.unwrap_or_default();
+    text.hooks = hooks.unwrap_or_default();
+    Ok(text)
+}
+
+fn clause(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
+    match key {
+        Key::From | Key::To => values::<AddrRange>(words, key),
+        Key::Proto => values::<Protocol>(words, key),
+        Key::IcmpType => values::<IcmpType>(words, key),
+        Key::Sport | Key::Dport => values::<PortRange>(words, key),
+        Key::In | Key::Out | Key::PortIn | Key::PortOut => values::<IfPattern>(words, key),
+        Key::Mark => values::<MarkMatch>(words, key),
+        Key::Netns => values::<NetnsMatch>(words, key),
+    }
+}
+
+/// Parses `[!] VALUES`, where values may be a named set if `key` takes some.
+fn values<T: Value>(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
+    let negated = negation(words);
+    let start = words.cursor();
+    if let (Some(word), Some((_, expected))) = (words.peek(), key.sets()) {
+        if let (Form::Plain, Some(name)) = (word.form, word.text.strip_prefix(b"@")) {
+            words.next();
+            if SetName::parse(name).is_none() {
+                return Err(words.fault(word, expected, SetName::may_become(name)));
+            }
+            return Ok(Extent {
+                start,
+                end: words.cursor(),
+                negated,
+                named: true,
+            });
+        }
+    }
+    each::<T>(words, |_| {})?;
+    Ok(Extent {
+        start,
+        end: words.cursor(),
+        negated,
+        named: false,
+    })
+}
+
+/// Parses `[!] VALUES` to a set of flags, of which some must be left.
+fn flags<T: Value + Flag>(words: &mut Words<'_>) -> Result<Flags<T>, Fault> {
+    let negated = negation(words);
+    let first = words.peek();
+    let mut set = Flags::EMPTY;
+    each::<T>(words, |flag| set = set.with(flag))?;
+    if !negated {
+        return Ok(set);
+    }
+    match first {
+        Some(word) if set.complement().is_empty() => {
+            Err(words.fault(word, SOMETHING, words.may_go_on()))
+        }
+        _ => Ok(set.complement()),
+    }
+}
+
+/// Whether a `!` stands here, which is taken.
+fn negation(words: &mut Words<'_>) -> bool {
+    let negated = words.peek().is_some_and(|word| word.is_mark(b"!"));
+    if negated {
+        words.next();
+    }
+    negated
+}
+
+/// Parses `VALUE`, `VALUE,VALUE...` or `{ VALUE, VALUE... }`.
+fn each<T: Value>(words: &mut Words<'_>, mut take: impl FnMut(T)) -> Result<(), Fault> {
+    let mut word = words.require(T::EXPECTED)?;
+    let braced = word.is_mark(b"{");
+    if braced {
+        word = words.require(T::EXPECTED)?;
+    }
+    loop {
+        take(item::<T>(words, word)?);
+        if !braced {
+            // A blank before the comma would end the word for good.
+            if words.comma().is_none() {
+                return Ok(());
+            }
+            words.next();
+            word = words.require(T::EXPECTED)?;
+            continue;
+        }
+        let mark = words.require(MORE)?;
+        if mark.is_mark(b"}") {
+            return Ok(());
+        }
+        if !mark.is_mark(b",") {
+            return Err(words.fault(mark, MORE, false));
+        }
+        word = words.require(T::EXPECTED)?;
+        if word.is_mark(b"}") {
+            // A comma behind the last value does no harm.
+            return Ok(());
+        }
+    }
+}
+
+/// Parses one value, which was just taken.
+fn item<T: Value>(words: &Words<'_>, word: Word<'_>) -> Result<T, Fault> {
+    let may_become = word.form == Form::Plain && T::may_become(word.text);
+    match word.form {
+        Form::Unclosed => Err(words.fault(word, QUOTE, true)),
+        Form::Mark => Err(words.fault(word, T::EXPECTED, false)),
+        Form::Plain | Form::Quoted => {
+            T::parse(word.text).ok_or_else(|| words.fault(word, T::EXPECTED, may_become))
+        }
+    }
+}
+
+/// Parses members of a set, of `kind` if that is known, up to the end of the line or the `}` that
+/// closes it; gives their kind and themselves, if there are any, and notes in `state` whether the set
+/// is still open.
+fn members<'a>(
+    words: &mut Words<'a>,
+    mut kind: Option<SetKind>,
+    state: &mut OpenSet,
+) -> Result<Option<(SetKind, Words<'a>)>, Fault> {
+    let from = *words;
+    let mut to = *words;
+    let mut any = false;
+    let mut closed = false;
+    while let Some(word) = words.next() {
+        if word.is_mark(b"}") {
+            closed = true;
+            break;
+        }
+        let expected = kind.map_or(MEMBER, SetKind::expected);
+        let known = match (word.form, kind) {
+            (Form::Unclosed, _) => return Err(words.fault(word, QUOTE, true)),
+            (Form::Mark, _) => None,
+            (_, Some(kind)) => Some(kind).filter(|kind| kind.takes(word)),
+            (_, None) => SetKind::of_member(word),
+        };
+        let Some(known) = known else {
+            let may_become = word.form == Form::Plain
+                && kind.map_or_else(
+                    || {
+                        [SetKind::Addrs, SetKind::Ports, SetKind::Interfaces]
+                            .into_iter()
+                            .any(|kind| kind.may_become(word.text))
+                    },
+                    |kind| kind.may_become(word.text),
+                );
+            return Err(words.fault(word, expected, may_become));
+        };
+        // The beginning of a member of another kind is no member yet.
+        kind = Some(known);
+        any = true;
+        to = *words;
+        match words.next() {
+            Some(mark) if mark.is_mark(b",") => {}
+            Some(mark) if mark.is_mark(b"}") => {
+                closed = true;
+                break;
+            }
+            Some(other) => return Err(words.fault(other, MORE, false)),
+            None => break,
+        }
+    }
+    if closed {
+        if let Some(extra) = words.next() {
+            return Err(words.fault(extra, END, false));
+        }
+        *state = OpenSet(None);
+    } else {
+        *state = OpenSet(Some(kind));
+    }
+    Ok(kind.filter(|_| any).map(|kind| (kind, from.up_to(&to))))
 }
 
 /// Whether any of `names` begins with `word`.
 fn begins(word: Word<'_>, names: &[&str]) -> bool {
-    names
-        .iter()
-        .any(|name| name.as_bytes().starts_with(word.text))
+    word.form == Form::Plain
+        && names
+            .iter()
+            .any(|name| name.as_bytes().starts_with(word.text))
 }

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::addr::decimal;
+use crate::value::{decimal, halves, Value};
 
 /// An inclusive range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,28 +13,23 @@ pub struct PortRange {
     last: u16,
 }
 
-impl PortRange {
-    /// Parses `N` or `N-M` with `N <= M`.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut halves = text.splitn(2, |byte| *byte == b'-');
-        let first = port(halves.next()?)?;
-        let last = match halves.next() {
-            Some(last) => port(last)?,
-            None => first,
-        };
+impl Value for PortRange {
+    const EXPECTED: &'static str = "a port from 0 to 65535, FIRST-LAST or @SET";
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (first, last) = halves(text, b'-');
+        let first = port(first)?;
+        let last = last.map_or(Some(first), port)?;
         (first <= last).then_some(Self { first, last })
     }
 
-    /// Whether more bytes behind `text` could make it parse.
-    pub fn may_become(text: &[u8]) -> bool {
-        let mut halves = text.splitn(2, |byte| *byte == b'-');
-        let first = halves.next().unwrap_or(&[]);
-        port(first).is_some()
-            && halves
-                .next()
-                .is_none_or(|last| last.is_empty() || port(last).is_some())
+    fn may_become(text: &[u8]) -> bool {
+        let (first, last) = halves(text, b'-');
+        port(first).is_some() && last.is_none_or(|last| last.is_empty() || port(last).is_some())
     }
+}
 
+impl PortRange {
     /// Whether `port` lies in the range.
     #[inline]
     pub fn contains(&self, port: u16) -> bool {

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::addr::decimal;
+use crate::value::{decimal, Value};
 
 /// The protocol of the payload of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,25 +63,6 @@ impl Protocol {
     /// Lightweight UDP
     pub const UDPLITE: Self = Self(136);
 
-    /// Parses a name or a number of at most 255.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let by_name = NAMES.iter().find(|names| names.rule.as_bytes() == text);
-        match by_name {
-            Some(names) => Some(Self(names.number)),
-            None if text == ALIAS => Some(Self::ICMPV6),
-            None => Some(Self(decimal(text, u8::MAX.into())?.try_into().ok()?)),
-        }
-    }
-
-    /// Whether more bytes behind `text` could make it parse.
-    pub fn may_become(text: &[u8]) -> bool {
-        NAMES
-            .iter()
-            .any(|names| names.rule.as_bytes().starts_with(text))
-            || ALIAS.starts_with(text)
-            || decimal(text, u8::MAX.into()).is_some()
-    }
-
     /// Whether its header begins with a source and a destination port of 16 bits each.
     #[inline]
     pub fn has_ports(self) -> bool {
@@ -89,6 +70,12 @@ impl Protocol {
             self,
             Self::TCP | Self::UDP | Self::DCCP | Self::SCTP | Self::UDPLITE
         )
+    }
+
+    /// Whether its messages have types.
+    #[inline]
+    pub fn is_icmp(self) -> bool {
+        matches!(self, Self::ICMP | Self::ICMPV6)
     }
 
     fn names(self) -> Option<&'static Names> {
@@ -101,6 +88,28 @@ impl Protocol {
             name: self.names().map(|names| names.trace),
             number: self.0,
         }
+    }
+}
+
+impl Value for Protocol {
+    const EXPECTED: &'static str =
+        "a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255";
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let by_name = NAMES.iter().find(|names| names.rule.as_bytes() == text);
+        match by_name {
+            Some(names) => Some(Self(names.number)),
+            None if text == ALIAS => Some(Self::ICMPV6),
+            None => Some(Self(decimal(text, u8::MAX.into())?.try_into().ok()?)),
+        }
+    }
+
+    fn may_become(text: &[u8]) -> bool {
+        NAMES
+            .iter()
+            .any(|names| names.rule.as_bytes().starts_with(text))
+            || ALIAS.starts_with(text)
+            || decimal(text, u8::MAX.into()).is_some()
     }
 }
 

@@ -6,8 +6,13 @@ use core::fmt;
 
 use crate::hook::HookSet;
 use crate::matcher::{Doubt, Match};
+use crate::memory::{NoMemory, Span};
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
+use crate::period::Period;
+use crate::priority::Priority;
+use crate::reject::Answer;
+use crate::value::Value;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,46 +21,152 @@ pub enum Verb {
     Allow,
     /// It is dropped.
     Deny,
+    /// It is dropped, and its sender gets an answer.
+    Reject(Answer),
+    /// It would be dropped: that is counted, and the next rule is asked.
+    Audit,
 }
 
 impl Verb {
-    fn doubt(self) -> Doubt {
+    /// How a rule that says so decides where a packet does not show what it asks for.
+    pub fn doubt(self) -> Doubt {
         match self {
             Self::Allow => Doubt::ALLOW,
-            Self::Deny => Doubt::DENY,
+            Self::Deny | Self::Reject(_) | Self::Audit => Doubt::DENY,
+        }
+    }
+
+    /// Whether the packet is dropped, where that is carried out.
+    #[inline]
+    pub fn refuses(self) -> bool {
+        match self {
+            Self::Deny | Self::Reject(_) => true,
+            Self::Allow | Self::Audit => false,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reject(_) => "reject",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// The name in trace lines, one word, in a table of that mode.
+    pub fn trace_name(self, mode: Mode) -> &'static str {
+        match (mode, self) {
+            (Mode::Audit, Self::Deny) => "would-deny",
+            (Mode::Audit, Self::Reject(_)) => "would-reject",
+            _ => self.word(),
         }
     }
 }
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        })
+        f.write_str(self.word())?;
+        match self {
+            Self::Reject(answer) => answer.fmt(f),
+            Self::Allow | Self::Deny | Self::Audit => Ok(()),
+        }
+    }
+}
+
+/// Whether what a table refuses is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Enforce,
+    /// It is only counted, and everything passes.
+    Audit,
+}
+
+impl Mode {
+    /// Both, in the order in which they are listed.
+    const ALL: [Self; 2] = [Self::Enforce, Self::Audit];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl Value for Mode {
+    const EXPECTED: &'static str = "enforce or audit";
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.word().as_bytes() == text)
+    }
+
+    fn may_become(text: &[u8]) -> bool {
+        Self::ALL
+            .into_iter()
+            .any(|mode| mode.word().as_bytes().starts_with(text))
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
 /// A rule of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// What becomes of the packets that it matches.
     pub verb: Verb,
     /// Which those are.
     pub matches: Match,
+    /// What else it says
+    pub options: Options,
 }
 
-impl Rule {
-    /// Whether the rule decides about `packet`.
-    #[inline]
-    pub fn decides(&self, packet: &Packet) -> bool {
-        self.matches.matches(packet, self.verb.doubt())
+/// What a rule says beyond its match words; its texts are the policy's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether it is judged before or behind others
+    pub priority: Priority,
+    /// Its comment; empty if it has none.
+    pub(crate) comment: Span,
+    /// Whether its packets are logged, and how
+    pub(crate) log: Option<Log>,
+}
+
+impl Options {
+    /// The same options after `count` bytes of text were put in front of the policy's.
+    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            comment: self.comment.behind(count)?,
+            log: self.log.map(|log| log.behind(count)).transpose()?,
+            ..self
+        })
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.verb, self.matches)
+/// How packets are logged; its text is the policy's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log {
+    /// What the lines begin with; empty if nothing was said.
+    pub(crate) prefix: Span,
+    /// In which time there may be a line for each source, destination and destination port
+    pub every: Period,
+}
+
+impl Log {
+    /// The same after `count` bytes of text were put in front of the policy's.
+    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            prefix: self.prefix.behind(count)?,
+            ..self
+        })
     }
 }
 
@@ -70,13 +181,13 @@ pub struct Scope {
 
 impl Scope {
     /// How narrow the scope is: of two defaults that fit a packet the narrower one decides.
-    fn narrowness(self) -> u8 {
+    pub(crate) fn narrowness(self) -> u8 {
         let netns = match self.netns {
             NetnsMatch::Any => 0,
             NetnsMatch::Host | NetnsMatch::Container => 2,
             NetnsMatch::Inode(_) => 4,
         };
-        netns | u8::from(self.hooks != HookSet::ALL)
+        netns | u8::from(self.hooks != HookSet::all())
     }
 }
 
@@ -90,7 +201,7 @@ pub struct DefaultVerb {
 }
 
 impl DefaultVerb {
-    fn holds_for(&self, packet: &Packet) -> bool {
+    pub(crate) fn holds_for(&self, packet: &Packet) -> bool {
         self.scope.hooks.contains(packet.hook) && self.scope.netns.matches(packet.netns)
     }
 }
@@ -98,7 +209,7 @@ impl DefaultVerb {
 impl fmt::Display for DefaultVerb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "default {}", self.verb)?;
-        if self.scope.hooks != HookSet::ALL {
+        if self.scope.hooks != HookSet::all() {
             write!(f, " hook {}", self.scope.hooks)?;
         }
         if self.scope.netns != NetnsMatch::Any {
@@ -106,6 +217,15 @@ impl fmt::Display for DefaultVerb {
         }
         Ok(())
     }
+}
+
+/// A default statement.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallback {
+    /// What becomes of which packets
+    pub default: DefaultVerb,
+    /// Whether they are logged, and how
+    pub log: Option<Log>,
 }
 
 /// Who decided about a packet; the numbers are indices from 0.
@@ -117,6 +237,8 @@ pub enum Decider {
     Default(usize),
     /// Nobody: what no statement speaks of is allowed.
     Nobody,
+    /// The `failsafe` statement, which comes before all rules
+    Failsafe,
 }
 
 impl fmt::Display for Decider {
@@ -124,6 +246,7 @@ impl fmt::Display for Decider {
         match self {
             Self::Rule(index) => write!(f, "{}", index.saturating_add(1)),
             Self::Default(_) | Self::Nobody => f.write_str("default"),
+            Self::Failsafe => f.write_str("failsafe"),
         }
     }
 }
@@ -135,35 +258,4 @@ pub struct Decision {
     pub verb: Verb,
     /// Who says so
     pub decider: Decider,
-}
-
-/// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
-#[inline]
-pub fn decide(rules: &[Rule], defaults: &[DefaultVerb], packet: &Packet) -> Decision {
-    for (index, rule) in rules.iter().enumerate() {
-        if rule.decides(packet) {
-            return Decision {
-                verb: rule.verb,
-                decider: Decider::Rule(index),
-            };
-        }
-    }
-    let mut best: Option<(usize, &DefaultVerb)> = None;
-    for (index, default) in defaults.iter().enumerate() {
-        let narrower =
-            |(_, best): (usize, &DefaultVerb)| default.scope.narrowness() > best.scope.narrowness();
-        if default.holds_for(packet) && best.is_none_or(narrower) {
-            best = Some((index, default));
-        }
-    }
-    match best {
-        Some((index, default)) => Decision {
-            verb: default.verb,
-            decider: Decider::Default(index),
-        },
-        None => Decision {
-            verb: Verb::Allow,
-            decider: Decider::Nobody,
-        },
-    }
 }

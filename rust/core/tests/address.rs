@@ -7,7 +7,8 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use common::ipv6;
-use ctrfw_core::addr::{KernelAddr, Prefix};
+use ctrfw_core::addr::{AddrRange, KernelAddr, Prefix};
+use ctrfw_core::value::Value;
 use proptest::prelude::*;
 
 /// What `ip6_compressed_string()` of Linux 7.3's `lib/vsprintf.c` makes of addresses.
@@ -180,8 +181,8 @@ proptest! {
             return Ok(());
         };
         prop_assert!(len <= width);
-        prop_assert!(prefix.contains(net));
-        prop_assert_eq!(prefix.contains(other), contains(net, len, other));
+        prop_assert!(AddrRange::from(prefix).contains(net));
+        prop_assert_eq!(AddrRange::from(prefix).contains(other), contains(net, len, other));
         // An address that differs in one bit: the interesting ones lie about the prefix's end.
         for bit in [flipped, u32::from(len), u32::from(len).saturating_sub(1)] {
             let near = match net {
@@ -192,7 +193,7 @@ proptest! {
                     addr.to_bits() ^ 1u128.checked_shl(127u32.wrapping_sub(bit)).unwrap_or(0),
                 )),
             };
-            prop_assert_eq!(prefix.contains(near), contains(net, len, near), "bit {}", bit);
+            prop_assert_eq!(AddrRange::from(prefix).contains(near), contains(net, len, near), "bit {}", bit);
         }
         // Host bits do not matter, nor does the way it is written.
         let text = prefix.to_string();
@@ -202,8 +203,33 @@ proptest! {
         prop_assert!(contains(net, len, printed));
         let long = format!("{net}/{len}");
         prop_assert_eq!(Prefix::parse(long.as_bytes()), Some(prefix));
-        prop_assert_eq!(prefix.same_family(&Prefix::new(other, 0).unwrap()),
-            net.is_ipv4() == other.is_ipv4());
+        // A range that is a prefix is printed as one.
+        let range = AddrRange::from(prefix);
+        prop_assert_eq!(range.to_string(), text);
+        let families = |addr| AddrRange::from(Prefix::new(addr, 0).unwrap()).families();
+        prop_assert_eq!(range.families() == families(other), net.is_ipv4() == other.is_ipv4());
+    }
+
+    #[test]
+    fn ranges_hold_what_lies_between(first: IpAddr, last: IpAddr, addr: IpAddr) {
+        let bits = |addr: IpAddr| match addr {
+            IpAddr::V4(addr) => (4, u128::from(addr.to_bits())),
+            IpAddr::V6(addr) => (6, addr.to_bits()),
+        };
+        let ((family, low), (other, high)) = (bits(first), bits(last));
+        let range = AddrRange::new(first, last);
+        prop_assert_eq!(range.is_some(), family == other && low <= high);
+        if let Some(range) = range {
+            let (kind, value) = bits(addr);
+            prop_assert_eq!(range.contains(addr), kind == family && (low..=high).contains(&value));
+            prop_assert!(range.contains(first) && range.contains(last));
+            prop_assert_eq!(AddrRange::parse(range.to_string().as_bytes()), Some(range));
+            let written = format!("{first}-{last}");
+            prop_assert_eq!(AddrRange::parse(written.as_bytes()), Some(range));
+            for len in 0..written.len() {
+                prop_assert!(AddrRange::may_become(&written.as_bytes()[..len]));
+            }
+        }
     }
 }
 
@@ -218,11 +244,15 @@ fn the_ends_of_a_prefix() {
         ("::ffff:10.128.0.0", false),
         ("::a80:0", false),
     ] {
-        assert_eq!(prefix.contains(addr.parse().unwrap()), inside, "{addr}");
+        assert_eq!(
+            AddrRange::from(prefix).contains(addr.parse().unwrap()),
+            inside,
+            "{addr}"
+        );
     }
     let all = |text: &str| Prefix::parse(text.as_bytes()).unwrap();
-    assert!(all("0.0.0.0/0").contains(Ipv4Addr::BROADCAST.into()));
-    assert!(!all("0.0.0.0/0").contains(Ipv6Addr::UNSPECIFIED.into()));
-    assert!(all("::/0").contains(Ipv6Addr::from_bits(u128::MAX).into()));
-    assert!(!all("::/0").contains(Ipv4Addr::UNSPECIFIED.into()));
+    assert!(AddrRange::from(all("0.0.0.0/0")).contains(Ipv4Addr::BROADCAST.into()));
+    assert!(!AddrRange::from(all("0.0.0.0/0")).contains(Ipv6Addr::UNSPECIFIED.into()));
+    assert!(AddrRange::from(all("::/0")).contains(Ipv6Addr::from_bits(u128::MAX).into()));
+    assert!(!AddrRange::from(all("::/0")).contains(Ipv4Addr::UNSPECIFIED.into()));
 }

@@ -7,12 +7,15 @@ mod common;
 use common::name;
 use common::plan::{plan, Extension, Payload, Plan};
 use ctrfw_core::event::TraceEvent;
+use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags};
 use ctrfw_core::proto::Protocol;
-use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::reject::Answer;
+use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
+use ctrfw_core::value::Value;
 use proptest::prelude::*;
 
 fn headers(plan: &Plan) -> Headers {
@@ -36,18 +39,21 @@ fn tail(headers: Headers) -> String {
         },
         input: name("eth0"),
         output: IfName::default(),
+        phys_input: IfName::default(),
+        phys_output: IfName::default(),
+        mark: 0,
+        family: Family::Ipv4,
         headers,
     };
     let line = TraceEvent {
         id: 0,
         packet: &packet,
         device: name("eth0"),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
         decision: Decision {
             verb: Verb::Allow,
             decider: Decider::Nobody,
         },
+        mode: Mode::Enforce,
     }
     .to_string();
     let front = "trace id=0 netns=1(host) hook=LOCAL_IN in=eth0 out=- dev=eth0 physin=- physout=- ";
@@ -76,18 +82,21 @@ fn whole_lines() {
         },
         input: name("veth1"),
         output: IfName::default(),
+        phys_input: IfName::default(),
+        phys_output: IfName::default(),
+        mark: 0,
+        family: Family::Ipv4,
         headers: headers(&plan),
     };
     let event = TraceEvent {
         id: "00000000c7a1b2d3",
         packet: &packet,
         device: name("veth1"),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
         decision: Decision {
             verb: Verb::Allow,
             decider: Decider::Nobody,
         },
+        mode: Mode::Enforce,
     };
     assert_eq!(
         event.to_string(),
@@ -103,17 +112,18 @@ fn whole_lines() {
     };
     packet.input = name("br-0123456789ab");
     packet.output = name("eth0");
+    packet.phys_input = name("vethdef");
+    packet.phys_output = name("vethghi");
     packet.headers = headers(&Plan::v6(&[], SYN));
     let event = TraceEvent {
         id: "(____ptrval____)",
         packet: &packet,
         device: name("vethabc"),
-        phys_input: name("vethdef"),
-        phys_output: name("vethghi"),
         decision: Decision {
             verb: Verb::Deny,
             decider: Decider::Rule(0),
         },
+        mode: Mode::Enforce,
     };
     assert_eq!(
         event.to_string(),
@@ -353,10 +363,15 @@ fn hooks_verdicts_and_deciders() {
         },
         input: IfName::default(),
         output: IfName::default(),
+        phys_input: IfName::default(),
+        phys_output: IfName::default(),
+        mark: 0,
+        family: Family::Ipv4,
         headers: headers(&Plan::v4(SYN)),
     };
-    for (hook, verb, decider, hook_text, end) in [
+    for (mode, hook, verb, decider, hook_text, end) in [
         (
+            Mode::Enforce,
             Hook::PreRouting,
             Verb::Allow,
             Decider::Rule(9),
@@ -364,6 +379,7 @@ fn hooks_verdicts_and_deciders() {
             "allow rule=10",
         ),
         (
+            Mode::Enforce,
             Hook::LocalIn,
             Verb::Deny,
             Decider::Rule(0),
@@ -371,6 +387,7 @@ fn hooks_verdicts_and_deciders() {
             "deny rule=1",
         ),
         (
+            Mode::Enforce,
             Hook::Forward,
             Verb::Deny,
             Decider::Default(3),
@@ -378,6 +395,15 @@ fn hooks_verdicts_and_deciders() {
             "deny rule=default",
         ),
         (
+            Mode::Enforce,
+            Hook::Forward,
+            Verb::Reject(Answer::TcpReset),
+            Decider::Rule(1),
+            "FORWARD",
+            "reject rule=2",
+        ),
+        (
+            Mode::Enforce,
             Hook::PostRouting,
             Verb::Allow,
             Decider::Default(0),
@@ -385,11 +411,36 @@ fn hooks_verdicts_and_deciders() {
             "allow rule=default",
         ),
         (
+            Mode::Enforce,
             Hook::LocalOut,
             Verb::Allow,
             Decider::Nobody,
             "LOCAL_OUT",
             "allow rule=default",
+        ),
+        (
+            Mode::Audit,
+            Hook::Forward,
+            Verb::Allow,
+            Decider::Rule(0),
+            "FORWARD",
+            "allow rule=1",
+        ),
+        (
+            Mode::Audit,
+            Hook::Forward,
+            Verb::Deny,
+            Decider::Rule(0),
+            "FORWARD",
+            "would-deny rule=1",
+        ),
+        (
+            Mode::Audit,
+            Hook::Forward,
+            Verb::Reject(Answer::ByProtocol),
+            Decider::Rule(0),
+            "FORWARD",
+            "would-reject rule=1",
         ),
     ] {
         packet.hook = hook;
@@ -397,9 +448,8 @@ fn hooks_verdicts_and_deciders() {
             id: 0,
             packet: &packet,
             device: IfName::default(),
-            phys_input: IfName::default(),
-            phys_output: IfName::default(),
             decision: Decision { verb, decider },
+            mode,
         };
         let line = event.to_string();
         assert!(
@@ -452,11 +502,16 @@ proptest! {
             netns: NetnsId { inode: 4026531840, host: false },
             input,
             output,
+            phys_input,
+            phys_output,
+            mark: 0,
+            family: Family::Ipv4,
             headers: Headers::parse(plan.family(), bytes),
         };
         let decision = Decision { verb: Verb::Deny, decider: Decider::Rule(6) };
+        let mode = Mode::Audit;
         let line =
-            TraceEvent { id: 1, packet: &packet, device, phys_input, phys_output, decision }
+            TraceEvent { id: 1, packet: &packet, device, decision, mode }
                 .to_string();
         prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{}", line);
         // It must fit one record of the kernel's log.

@@ -8,7 +8,9 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use common::plan::{plan, Extension, Network, Payload, Plan};
-use ctrfw_core::packet::{Family, Fragment, Headers, Reason, Source, TcpFlags, Transport};
+use ctrfw_core::family::Family;
+use ctrfw_core::fragment::Fragment;
+use ctrfw_core::packet::{Headers, Reason, Source, TcpFlags, Transport};
 use ctrfw_core::proto::Protocol;
 use etherparse::{IpFragOffset, IpNumber, NetSlice, SlicedPacket, TransportSlice};
 use proptest::collection::vec;

@@ -8,33 +8,26 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use common::plan::{plan, Extension, Payload, Plan};
-use common::{load, matches, name};
+use common::{clauses, listing, name, policy, write};
+use ctrfw_core::addr::KernelAddr;
+use ctrfw_core::family::Family;
+use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::{IfName, IfPattern};
-use ctrfw_core::matcher::Doubt;
+use ctrfw_core::matcher::{Doubt, Matches};
+use ctrfw_core::memory::Heap;
 use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Family, Fragment, Headers, Packet, Transport};
-use ctrfw_core::parser::{Grammar, Statement, Table, Trace, TraceStatement};
+use ctrfw_core::packet::{Headers, Packet, TcpFlags, Transport};
+use ctrfw_core::parser::{Grammar, Trace, TraceStatement};
+use ctrfw_core::policy::Policy;
 use ctrfw_core::proto::Protocol;
-use ctrfw_core::rule::{decide, Decider, Decision, DefaultVerb, Rule, Verb};
+use ctrfw_core::reject::{Answer, Reply, Unreachable};
+use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::value::Value;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence, Index};
-
-/// Rules and defaults of a table.
-fn table(text: &str) -> (Vec<Rule>, Vec<DefaultVerb>) {
-    let (statements, result) = load::<Table>([text.as_bytes()]);
-    assert_eq!(result, Ok(()), "{text}");
-    let (mut rules, mut defaults) = (Vec::new(), Vec::new());
-    for statement in statements {
-        match statement {
-            Statement::Rule(rule) => rules.push(rule),
-            Statement::Default(default) => defaults.push(default),
-        }
-    }
-    (rules, defaults)
-}
 
 /// The oracle: numbers and texts, compared one after the other.
 mod oracle {
@@ -89,23 +82,100 @@ mod oracle {
         }
     }
 
+    /// The verb of a rule.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Says {
+        Allow,
+        Deny,
+        Reject,
+        RejectWith(&'static str, Unreachable),
+        Audit,
+    }
+
+    impl Says {
+        fn text(self) -> String {
+            match self {
+                Self::Allow => "allow".to_owned(),
+                Self::Deny => "deny".to_owned(),
+                Self::Reject => "reject".to_owned(),
+                Self::Audit => "audit".to_owned(),
+                Self::RejectWith(word, _) => format!("reject with {word}"),
+            }
+        }
+
+        fn allows(self) -> bool {
+            matches!(self, Self::Allow)
+        }
+
+        fn verb(self) -> Verb {
+            match self {
+                Self::Allow => Verb::Allow,
+                Self::Deny => Verb::Deny,
+                Self::Reject => Verb::Reject(Answer::ByProtocol),
+                Self::Audit => Verb::Audit,
+                Self::RejectWith(_, error) => Verb::Reject(Answer::Icmp(error)),
+            }
+        }
+    }
+
+    /// Values of a word, of which the packet's must be one or, negated, none.
+    #[derive(Clone, Debug)]
+    pub struct Listed<T> {
+        pub negated: bool,
+        pub values: Vec<T>,
+    }
+
+    impl<T> Listed<T> {
+        fn text(&self, print: impl Fn(&T) -> String) -> String {
+            let values: Vec<String> = self.values.iter().map(print).collect();
+            let not = if self.negated { "!" } else { "" };
+            format!("{not}{{ {} }}", values.join(", "))
+        }
+
+        fn holds(&self, fits: impl FnMut(&T) -> bool) -> bool {
+            self.values.iter().any(fits) != self.negated
+        }
+    }
+
+    /// A prefix, or the addresses from one to another.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Addrs {
+        Prefix(Addr, u32),
+        Range(Addr, Addr),
+    }
+
     #[derive(Clone, Debug)]
     pub struct Want {
-        pub allow: bool,
-        pub from: Option<(Addr, u32)>,
-        pub to: Option<(Addr, u32)>,
-        pub proto: Option<u8>,
-        pub sport: Option<(u16, u16)>,
-        pub dport: Option<(u16, u16)>,
-        pub input: Option<&'static str>,
-        pub output: Option<&'static str>,
+        pub says: Says,
+        pub v6: Option<bool>,
+        pub from: Option<Listed<Addrs>>,
+        pub to: Option<Listed<Addrs>>,
+        pub proto: Option<Listed<u8>>,
+        pub icmp: Option<Listed<(IcmpKind, Option<u8>)>>,
+        pub sport: Option<Listed<(u16, u16)>>,
+        pub dport: Option<Listed<(u16, u16)>>,
+        pub input: Option<Listed<&'static str>>,
+        pub output: Option<Listed<&'static str>>,
+        pub port_in: Option<Listed<&'static str>>,
+        pub port_out: Option<Listed<&'static str>>,
+        pub mark: Option<Listed<(u32, u32)>>,
+        /// Of `no`, `first` and `later`
+        pub places: Option<Listed<&'static str>>,
         pub hooks: Vec<usize>,
-        pub netns: Option<Netns>,
+        pub netns: Option<Listed<Netns>>,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    pub enum IcmpKind {
+        EchoRequest,
+        PacketTooBig,
+        Redirect,
+        Number(u8),
     }
 
     #[derive(Clone, Debug)]
     pub struct WantDefault {
-        pub allow: bool,
+        pub says: Says,
         pub hooks: Vec<usize>,
         pub netns: Option<Netns>,
     }
@@ -113,6 +183,7 @@ mod oracle {
     #[derive(Clone, Copy, Debug)]
     pub enum Shown {
         Ports(u16, u16),
+        Icmp(u8, u8),
         NoPorts,
         LaterFragment,
         Nothing,
@@ -125,6 +196,10 @@ mod oracle {
         pub host: bool,
         pub input: &'static str,
         pub output: &'static str,
+        pub port_in: &'static str,
+        pub port_out: &'static str,
+        pub mark: u32,
+        pub first_fragment: bool,
         pub v6: bool,
         pub addrs: Option<(u128, u128)>,
         pub proto: Option<u8>,
@@ -143,86 +218,185 @@ mod oracle {
         text
     }
 
-    fn verb(allow: bool) -> &'static str {
-        if allow {
-            "allow"
-        } else {
-            "deny"
+    impl Addrs {
+        fn text(&self) -> String {
+            match self {
+                Self::Prefix(addr, len) => format!("{}/{len}", addr.ip()),
+                Self::Range(first, last) => format!("{}-{}", first.ip(), last.ip()),
+            }
+        }
+
+        fn holds(&self, v6: bool, shown: u128) -> bool {
+            match *self {
+                Self::Prefix(wanted, len) => {
+                    let rest = if wanted.v6 { 128 - len } else { 32 - len };
+                    let net = |bits: u128| if rest == 128 { 0 } else { bits >> rest };
+                    wanted.v6 == v6 && net(wanted.bits) == net(shown)
+                }
+                Self::Range(first, last) => {
+                    first.v6 == v6 && (first.bits..=last.bits).contains(&shown)
+                }
+            }
+        }
+    }
+
+    impl IcmpKind {
+        fn text(&self) -> String {
+            match self {
+                Self::EchoRequest => "echo-request".to_owned(),
+                Self::PacketTooBig => "packet-too-big".to_owned(),
+                Self::Redirect => "redirect".to_owned(),
+                Self::Number(number) => number.to_string(),
+            }
+        }
+
+        fn holds(&self, v6: bool, shown: u8) -> bool {
+            match (self, v6) {
+                (Self::EchoRequest, false) => shown == 8,
+                (Self::EchoRequest, true) => shown == 128,
+                (Self::PacketTooBig, true) => shown == 2,
+                (Self::Redirect, false) => shown == 5,
+                (Self::PacketTooBig, false) | (Self::Redirect, true) => false,
+                (Self::Number(number), _) => *number == shown,
+            }
         }
     }
 
     impl Want {
         pub fn text(&self) -> String {
-            let mut text = verb(self.allow).to_owned();
-            for (key, addr) in [("from", self.from), ("to", self.to)] {
-                if let Some((addr, len)) = addr {
-                    text += &format!(" {key} {}/{len}", addr.ip());
+            let mut text = self.says.text();
+            let mut add = |key: &str, values: Option<String>| {
+                if let Some(values) = values {
+                    text += &format!(" {key} {values}");
                 }
-            }
-            if let Some(proto) = self.proto {
-                text += &format!(" proto {proto}");
-            }
-            for (key, ports) in [("sport", self.sport), ("dport", self.dport)] {
-                if let Some((first, last)) = ports {
-                    text += &format!(" {key} {first}-{last}");
-                }
-            }
-            for (key, device) in [("in", self.input), ("out", self.output)] {
-                if let Some(device) = device {
-                    text += &format!(" {key} {device}");
-                }
-            }
-            text + &scope(&self.hooks, self.netns)
+            };
+            let addrs = |listed: &Listed<Addrs>| listed.text(Addrs::text);
+            let ports = |listed: &Listed<(u16, u16)>| {
+                listed.text(|(first, last)| format!("{first}-{last}"))
+            };
+            let names = |listed: &Listed<&str>| listed.text(|name| (*name).to_owned());
+            add(
+                "family",
+                self.v6.map(|v6| if v6 { "ip6" } else { "ipv4" }.to_owned()),
+            );
+            add("from", self.from.as_ref().map(addrs));
+            add("to", self.to.as_ref().map(addrs));
+            add(
+                "proto",
+                self.proto.as_ref().map(|listed| listed.text(u8::to_string)),
+            );
+            add(
+                "icmp-type",
+                self.icmp.as_ref().map(|listed| {
+                    listed.text(|(kind, code)| match code {
+                        Some(code) => format!("{}/{code}", kind.text()),
+                        None => kind.text(),
+                    })
+                }),
+            );
+            add("sport", self.sport.as_ref().map(ports));
+            add("dport", self.dport.as_ref().map(ports));
+            add("in", self.input.as_ref().map(names));
+            add("out", self.output.as_ref().map(names));
+            add("port-in", self.port_in.as_ref().map(names));
+            add("port-out", self.port_out.as_ref().map(names));
+            add(
+                "mark",
+                self.mark
+                    .as_ref()
+                    .map(|listed| listed.text(|(value, mask)| format!("{value}/{mask:#x}"))),
+            );
+            add("fragment", self.places.as_ref().map(names));
+            add(
+                "netns",
+                self.netns
+                    .as_ref()
+                    .map(|listed| listed.text(|netns| netns.text())),
+            );
+            text + &scope(&self.hooks, None)
         }
 
         pub fn holds(&self, seen: &Seen) -> bool {
-            // A field that could not be read: a rule that denies takes it for what it asks for.
-            let unknown = !self.allow;
+            // A field that could not be read: a rule that refuses takes it for what it asks for.
+            let unknown = !self.says.allows();
+            let later = matches!(seen.shown, Shown::LaterFragment);
 
-            let addr = |wanted: Option<(Addr, u32)>, shown: Option<u128>| match (wanted, shown) {
+            let addr = |wanted: &Option<Listed<Addrs>>, shown: Option<u128>| match (wanted, shown) {
                 (None, _) => true,
                 (Some(_), None) => unknown,
-                (Some((wanted, len)), Some(shown)) => {
-                    let rest = if wanted.v6 { 128 - len } else { 32 - len };
-                    let net = |bits: u128| if rest == 128 { 0 } else { bits >> rest };
-                    wanted.v6 == seen.v6 && net(wanted.bits) == net(shown)
+                (Some(wanted), Some(shown)) => wanted.holds(|addrs| addrs.holds(seen.v6, shown)),
+            };
+            let proto = match (&self.proto, seen.proto) {
+                (None, _) => true,
+                (Some(wanted), Some(shown)) => wanted.holds(|proto| *proto == shown),
+                (Some(_), None) if later => self.says.allows(),
+                (Some(_), None) => unknown,
+            };
+            let may_be = |protos: &[u8]| seen.proto.is_none_or(|proto| protos.contains(&proto));
+            // What holds of a transport header that is not shown.
+            let hidden = |protos: &[u8]| match seen.shown {
+                Shown::LaterFragment => self.says.allows() && may_be(protos),
+                Shown::Nothing => unknown && may_be(protos),
+                _ => false,
+            };
+            let port = |wanted: &Option<Listed<(u16, u16)>>, shown: fn(u16, u16) -> u16| match (
+                wanted, seen.shown,
+            ) {
+                (None, _) => true,
+                (Some(wanted), Shown::Ports(source, dest)) => {
+                    wanted.holds(|(first, last)| (*first..=*last).contains(&shown(source, dest)))
                 }
+                (Some(_), _) => hidden(&[6, 17, 33, 132, 136]),
             };
-            let proto = match (self.proto, seen.proto, seen.shown) {
-                (None, ..) => true,
-                (Some(wanted), Some(shown), _) => wanted == shown,
-                (Some(_), None, Shown::LaterFragment) => self.allow,
-                (Some(_), None, _) => unknown,
+            let icmp = match (&self.icmp, seen.shown) {
+                (None, _) => true,
+                (Some(wanted), Shown::Icmp(kind, code)) => wanted.holds(|(wanted, wanted_code)| {
+                    let v6 = seen.proto == Some(58);
+                    wanted.holds(v6, kind) && wanted_code.is_none_or(|wanted| wanted == code)
+                }),
+                (Some(_), _) => hidden(&[1, 58]),
             };
-            let may_have_ports =
-                seen.proto.is_none() || [6, 17, 33, 132, 136].contains(&seen.proto.unwrap());
-            let port =
-                |wanted: Option<(u16, u16)>, shown: fn(u16, u16) -> u16| match (wanted, seen.shown)
-                {
-                    (None, _) => true,
-                    (Some((first, last)), Shown::Ports(source, dest)) => {
-                        (first..=last).contains(&shown(source, dest))
-                    }
-                    (Some(_), Shown::NoPorts) => false,
-                    (Some(_), Shown::LaterFragment) => self.allow && may_have_ports,
-                    (Some(_), Shown::Nothing) => unknown && may_have_ports,
-                };
-            let device = |wanted: Option<&str>, shown: &str| match wanted {
+            let device = |wanted: &Option<Listed<&str>>, shown: &str| match wanted {
                 None => true,
-                Some(wanted) => match wanted.strip_suffix('*') {
-                    Some(front) => !shown.is_empty() && shown.starts_with(front),
-                    None => shown == wanted,
+                // Negated or not, it asks for a device.
+                Some(_) if shown.is_empty() => false,
+                Some(wanted) => wanted.holds(|wanted| match wanted.strip_suffix('*') {
+                    Some(front) => shown.starts_with(front),
+                    None => shown == *wanted,
+                }),
+            };
+            let place = match &self.places {
+                None => true,
+                Some(wanted) if wanted.values.len() == 3 && !wanted.negated => true,
+                Some(wanted) => match (seen.shown, seen.first_fragment, seen.proto) {
+                    (Shown::LaterFragment, ..) => wanted.holds(|place| *place == "later"),
+                    (_, true, _) => wanted.holds(|place| *place == "first"),
+                    (_, _, Some(_)) => wanted.holds(|place| *place == "no"),
+                    (_, _, None) => unknown,
                 },
             };
-            addr(self.from, seen.addrs.map(|addrs| addrs.0))
-                && addr(self.to, seen.addrs.map(|addrs| addrs.1))
+            let mark = match &self.mark {
+                None => true,
+                Some(wanted) => wanted.holds(|(value, mask)| seen.mark & mask == value & mask),
+            };
+            self.v6.is_none_or(|v6| v6 == seen.v6)
+                && addr(&self.from, seen.addrs.map(|addrs| addrs.0))
+                && addr(&self.to, seen.addrs.map(|addrs| addrs.1))
                 && proto
-                && port(self.sport, |source, _| source)
-                && port(self.dport, |_, dest| dest)
-                && device(self.input, seen.input)
-                && device(self.output, seen.output)
+                && icmp
+                && port(&self.sport, |source, _| source)
+                && port(&self.dport, |_, dest| dest)
+                && device(&self.input, seen.input)
+                && device(&self.output, seen.output)
+                && device(&self.port_in, seen.port_in)
+                && device(&self.port_out, seen.port_out)
+                && mark
+                && place
                 && (self.hooks.is_empty() || self.hooks.contains(&seen.hook))
-                && self.netns.is_none_or(|netns| netns.holds(seen))
+                && self
+                    .netns
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.holds(|netns| netns.holds(seen)))
         }
     }
 
@@ -230,9 +404,19 @@ mod oracle {
         pub fn text(&self) -> String {
             format!(
                 "default {}{}",
-                verb(self.allow),
+                self.says.text(),
                 scope(&self.hooks, self.netns)
             )
+        }
+
+        /// The hooks as a set, and the namespace.
+        pub fn scope(&self) -> (Vec<usize>, String) {
+            let mut hooks = self.hooks.clone();
+            if hooks.is_empty() {
+                hooks = (0..5).collect();
+            }
+            hooks.sort_unstable();
+            (hooks, scope(&[], self.netns))
         }
 
         fn holds(&self, seen: &Seen) -> bool {
@@ -252,17 +436,25 @@ mod oracle {
         }
     }
 
-    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> Decision {
-        let verb = |allow| if allow { Verb::Allow } else { Verb::Deny };
-        for (index, rule) in rules.iter().enumerate() {
-            if rule.holds(seen) {
-                let decider = Decider::Rule(index);
-                return Decision {
-                    verb: verb(rule.allow),
-                    decider,
-                };
-            }
-        }
+    /// The decision, and the rules that audit the packet on the way to it.
+    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> (Decision, Vec<usize>) {
+        let (audits, others): (Vec<_>, Vec<_>) = (0..rules.len())
+            .filter(|index| rules[*index].holds(seen))
+            .partition(|index| matches!(rules[*index].says, Says::Audit));
+        let end = others.first().copied();
+        let before_end = |index: &usize| end.is_none_or(|end| *index < end);
+        let audited = audits.into_iter().filter(before_end).collect();
+        let decision = match end {
+            Some(index) => Decision {
+                verb: rules[index].says.verb(),
+                decider: Decider::Rule(index),
+            },
+            None => by_default(defaults, seen),
+        };
+        (decision, audited)
+    }
+
+    fn by_default(defaults: &[WantDefault], seen: &Seen) -> Decision {
         let mut fitting: Vec<(usize, &WantDefault)> = defaults
             .iter()
             .enumerate()
@@ -272,7 +464,7 @@ mod oracle {
         fitting.sort_by_key(|(_, default)| std::cmp::Reverse(default.narrowness()));
         match fitting.first() {
             Some((index, default)) => Decision {
-                verb: verb(default.allow),
+                verb: default.says.verb(),
                 decider: Decider::Default(*index),
             },
             None => Decision {
@@ -294,6 +486,10 @@ mod oracle {
                 },
                 input: name(self.input),
                 output: name(self.output),
+                phys_input: name(self.port_in),
+                phys_output: name(self.port_out),
+                mark: self.mark,
+                family: if self.v6 { Family::Ipv6 } else { Family::Ipv4 },
                 headers: Headers {
                     addrs: self.addrs.map(|(from, to)| (ip(from), ip(to))),
                     proto,
@@ -303,15 +499,14 @@ mod oracle {
                             dest,
                             flags: None,
                         },
-                        Shown::NoPorts if proto == Some(Protocol::ICMP) => {
-                            Transport::Icmp { kind: 8, code: 0 }
-                        }
+                        Shown::Icmp(kind, code) => Transport::Icmp { kind, code },
                         Shown::NoPorts => Transport::Other,
                         Shown::LaterFragment => Transport::LaterFragment,
                         Shown::Nothing => Transport::Unreadable,
                     },
                     fragment: match self.shown {
                         Shown::LaterFragment => Fragment::Later(64),
+                        _ if self.first_fragment => Fragment::First,
                         _ => Fragment::No,
                     },
                     len: 100,
@@ -322,7 +517,7 @@ mod oracle {
     }
 }
 
-use oracle::{Addr, Netns, Seen, Shown, Want, WantDefault};
+use oracle::{Addr, Addrs, IcmpKind, Listed, Netns, Says, Seen, Shown, Want, WantDefault};
 
 // Few values, so that rules and packets meet.
 
@@ -335,13 +530,29 @@ fn bits(v6: bool) -> impl Strategy<Value = u128> {
     (0..4u128, 0..4u128).prop_map(move |(first, last)| high | (first << (low - 14)) | last)
 }
 
-fn prefix(v6: bool) -> impl Strategy<Value = (Addr, u32)> {
+fn addrs(v6: bool) -> BoxedStrategy<Addrs> {
     let lens = if v6 {
         vec![0, 1, 63, 64, 112, 127, 128]
     } else {
         vec![0, 1, 14, 16, 31, 32]
     };
-    (bits(v6), select(lens)).prop_map(move |(bits, len)| (Addr { v6, bits }, len))
+    let addr = move |bits| Addr { v6, bits };
+    prop_oneof![
+        3 => (bits(v6), select(lens)).prop_map(move |(bits, len)| Addrs::Prefix(addr(bits), len)),
+        1 => (bits(v6), bits(v6)).prop_map(move |(a, b)| Addrs::Range(addr(a.min(b)), addr(a.max(b)))),
+    ]
+    .boxed()
+}
+
+/// Values of a word: mostly one, now and then negated, or none at all.
+fn listed<T: Clone + std::fmt::Debug + 'static>(
+    weight: f64,
+    value: BoxedStrategy<T>,
+) -> BoxedStrategy<Option<Listed<T>>> {
+    let values = prop_oneof![3 => vec(value.clone(), 1), 1 => vec(value, 2..4)];
+    option::weighted(weight, (values, proptest::bool::weighted(0.2)))
+        .prop_map(|given| given.map(|(values, negated)| Listed { negated, values }))
+        .boxed()
 }
 
 fn ports() -> impl Strategy<Value = (u16, u16)> {
@@ -371,55 +582,97 @@ fn hooks() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+fn says() -> impl Strategy<Value = Says> {
+    prop_oneof![
+        3 => Just(Says::Allow),
+        3 => Just(Says::Deny),
+        1 => Just(Says::Reject),
+        1 => Just(Says::RejectWith("icmp-host-prohibited", Unreachable::HostProhibited)),
+        2 => Just(Says::Audit),
+    ]
+}
+
+const PORTED: [u8; 5] = [6, 17, 33, 132, 136];
+
 fn want() -> BoxedStrategy<Want> {
     let device = || {
-        option::weighted(
-            0.2,
-            select(vec!["eth0", "eth1", "eth*", "e*", "*", "veth0", "eth01*"]),
-        )
+        let names = vec!["eth0", "eth1", "eth*", "e*", "*", "veth0", "eth01*"];
+        listed(0.15, select(names).boxed())
     };
     let addrs = any::<bool>().prop_flat_map(|v6| {
-        (
-            option::weighted(0.4, prefix(v6)),
-            option::weighted(0.4, prefix(v6)),
-        )
+        let family = option::weighted(0.1, Just(v6));
+        (family, listed(0.4, addrs(v6)), listed(0.4, addrs(v6)))
     });
-    let rest = (
-        option::weighted(0.4, ports()),
-        option::weighted(0.4, ports()),
-        hooks(),
+    let icmp = prop_oneof![
+        Just(IcmpKind::EchoRequest),
+        Just(IcmpKind::PacketTooBig),
+        Just(IcmpKind::Redirect),
+        select(vec![0, 8, 128]).prop_map(IcmpKind::Number),
+    ];
+    let transport = (
+        listed(0.4, proto().boxed()),
+        listed(0.2, (icmp, option::weighted(0.3, 0..2u8)).boxed()),
+        listed(0.3, ports().boxed()),
+        listed(0.3, ports().boxed()),
     );
-    (
-        any::<bool>(),
-        addrs,
-        option::weighted(0.4, proto()),
-        rest,
-        (device(), device()),
-        option::weighted(0.3, netns()),
-    )
-        .prop_map(
-            |(allow, (from, to), proto, (sport, dport, hooks), (input, output), netns)| {
-                let ported = proto.is_none_or(|proto| [6, 17, 33, 132, 136].contains(&proto));
-                Want {
-                    allow,
-                    from,
-                    to,
-                    proto,
-                    sport: sport.filter(|_| ported),
-                    dport: dport.filter(|_| ported),
-                    input,
-                    output,
-                    hooks,
-                    netns,
-                }
-            },
+    let devices = (device(), device(), device(), device());
+    // Not all three places negated: nothing would be left.
+    let places = option::weighted(
+        0.15,
+        (
+            subsequence(vec!["no", "first", "later"], 1..3),
+            any::<bool>(),
         )
+            .prop_map(|(values, negated)| Listed { negated, values }),
+    );
+    let marks = (0..4u32, select(vec![1, 2, 3, u32::MAX]));
+    let rest = (
+        listed(0.15, marks.boxed()),
+        places,
+        hooks(),
+        listed(0.3, netns().boxed()),
+    );
+    (says(), addrs, transport, devices, rest)
+        .prop_map(|(says, (v6, from, to), transport, devices, rest)| {
+            let (proto, icmp, sport, dport) = transport;
+            let (input, output, port_in, port_out) = devices;
+            let (mark, places, hooks, netns) = rest;
+            // Words that cannot go together.
+            let may_be = |protos: &[u8]| match &proto {
+                Some(listed) if !listed.negated => {
+                    listed.values.iter().any(|proto| protos.contains(proto))
+                }
+                _ => true,
+            };
+            let ported = may_be(&PORTED);
+            let (sport, dport) = (sport.filter(|_| ported), dport.filter(|_| ported));
+            let typed = may_be(&[1, 58]) && sport.is_none() && dport.is_none();
+            Want {
+                says,
+                v6,
+                from,
+                to,
+                icmp: icmp.filter(|_| typed),
+                proto,
+                sport,
+                dport,
+                input,
+                output,
+                port_in,
+                port_out,
+                mark,
+                places,
+                hooks,
+                netns,
+            }
+        })
         .boxed()
 }
 
 fn want_default() -> impl Strategy<Value = WantDefault> {
-    (any::<bool>(), hooks(), option::of(netns())).prop_map(|(allow, hooks, netns)| WantDefault {
-        allow,
+    let says = says().prop_filter("a default decides", |says| !matches!(says, Says::Audit));
+    (says, hooks(), option::of(netns())).prop_map(|(says, hooks, netns)| WantDefault {
+        says,
         hooks,
         netns,
     })
@@ -427,34 +680,40 @@ fn want_default() -> impl Strategy<Value = WantDefault> {
 
 fn seen() -> BoxedStrategy<Seen> {
     let device = || select(vec!["", "eth0", "eth1", "eth01", "veth0", "lo", "e"]);
-    let place = (0..5usize, 1..4u32, device(), device());
+    let place = (0..5usize, 1..4u32, device(), device(), device(), device());
     let addrs =
         any::<bool>().prop_flat_map(|v6| (Just(v6), option::weighted(0.9, (bits(v6), bits(v6)))));
+    let icmp = (select(vec![0u8, 2, 5, 8, 128]), 0..2u8);
     (
         place,
         addrs,
         option::weighted(0.9, proto()),
-        0..8u8,
-        port(),
-        port(),
+        (0..8u8, proptest::bool::weighted(0.1)),
+        (port(), port()),
+        icmp,
+        0..4u32,
     )
         .prop_map(
-            |((hook, inode, input, output), (v6, addrs), proto, shown, source, dest)| {
-                let ported = proto.is_some_and(|proto| [6, 17, 33, 132, 136].contains(&proto));
-                let shown = match shown {
-                    0 => Shown::Nothing,
-                    1 => Shown::LaterFragment,
-                    _ if ported => Shown::Ports(source, dest),
-                    _ if proto.is_some() => Shown::NoPorts,
-                    _ => Shown::Nothing,
+            |(place, (v6, addrs), proto, (shown, first), (source, dest), icmp, mark)| {
+                let (hook, inode, input, output, port_in, port_out) = place;
+                let shown = match (shown, proto) {
+                    (0, _) => Shown::Nothing,
+                    (1, _) => Shown::LaterFragment,
+                    (_, Some(1 | 58)) => Shown::Icmp(icmp.0, icmp.1),
+                    (_, Some(proto)) if PORTED.contains(&proto) => Shown::Ports(source, dest),
+                    (_, Some(_)) => Shown::NoPorts,
+                    (_, None) => Shown::Nothing,
                 };
-                let host = inode == 1;
                 Seen {
                     hook,
                     inode,
-                    host,
+                    host: inode == 1,
                     input,
                     output,
+                    port_in,
+                    port_out,
+                    mark,
+                    first_fragment: first,
                     v6,
                     addrs,
                     proto,
@@ -466,7 +725,7 @@ fn seen() -> BoxedStrategy<Seen> {
 }
 
 /// A packet at a hook, of which nothing but its headers matters.
-fn at_forward(headers: Headers) -> Packet {
+fn at_forward(family: Family, headers: Headers) -> Packet {
     Packet {
         hook: Hook::Forward,
         netns: NetnsId {
@@ -475,6 +734,10 @@ fn at_forward(headers: Headers) -> Packet {
         },
         input: name("eth0"),
         output: name("eth1"),
+        phys_input: name(""),
+        phys_output: name(""),
+        mark: 0,
+        family,
         headers,
     }
 }
@@ -485,19 +748,29 @@ proptest! {
     #[test]
     fn the_first_rule_that_matches_decides(
         rules in vec(want(), 0..12),
-        defaults in vec(want_default(), 0..8),
+        mut defaults in vec(want_default(), 0..8),
         packets in vec(seen(), 1..12),
     ) {
+        // One for each scope.
+        let mut scopes = Vec::new();
+        defaults.retain(|default| {
+            let scope = default.scope();
+            let new = !scopes.contains(&scope);
+            scopes.push(scope);
+            new
+        });
         // Where a default stands in the text does not matter.
         let mut text = String::new();
         for index in 0..rules.len().max(defaults.len()) {
             text.extend(defaults.get(index).map(|default| default.text() + "\n"));
             text.extend(rules.get(index).map(|rule| rule.text() + "\n"));
         }
-        let (parsed, parsed_defaults) = table(&text);
+        let policy = policy(&text);
         for seen in packets {
+            let mut audited = vec![];
+            let decision = policy.decide(&seen.packet(), |index| audited.push(index));
             prop_assert_eq!(
-                decide(&parsed, &parsed_defaults, &seen.packet()),
+                (decision, audited),
                 oracle::decide(&rules, &defaults, &seen),
                 "{}{:#?}", text, seen
             );
@@ -506,54 +779,132 @@ proptest! {
 
     #[test]
     fn a_rule_matches_as_the_oracle_says(want in want(), seen in seen()) {
-        let (rules, _) = table(&want.text());
-        prop_assert_eq!(rules[0].decides(&seen.packet()), want.holds(&seen), "{}", want.text());
+        let policy = policy(&want.text());
+        prop_assert_eq!(decides(&policy, 0, &seen.packet()), want.holds(&seen), "{}", want.text());
+    }
+
+    /// A table is the same, and decides the same, however much of it was added later.
+    #[test]
+    fn adding_is_writing_it_at_once(
+        rules in vec(want(), 0..8),
+        defaults in vec(want_default(), 0..4),
+        cut: Index,
+        seen in seen(),
+    ) {
+        let mut lines: Vec<String> = rules.iter().map(Want::text).collect();
+        for default in &defaults {
+            let text = default.text();
+            if !lines.contains(&text) {
+                lines.push(text);
+            }
+        }
+        let (front, back) = lines.split_at(cut.index(lines.len() + 1));
+        let (front, back) = (front.join("\n"), back.join("\n"));
+        // Of two defaults for one scope in one text the second is refused.
+        let (Ok(front), Ok(back), Ok(whole)) = (
+            write(&front, None), write(&back, None), write(&lines.join("\n"), None),
+        ) else {
+            return Ok(());
+        };
+        let mut both = Policy::<Heap>::default();
+        both.append(&front).unwrap();
+        both.append(&back).unwrap();
+        prop_assert_eq!(listing(&both), listing(&whole));
+        let decide = |policy: &Policy<Heap>| {
+            let mut audited = vec![];
+            (policy.decide(&seen.packet(), |index| audited.push(index)), audited)
+        };
+        prop_assert_eq!(decide(&both), decide(&whole));
     }
 
     /// Who cuts a packet or damages it gains nothing by it.
     #[test]
     fn what_cannot_be_read_is_denied_and_never_allowed(
-        mut m in matches(),
+        clauses in clauses(),
         plan in plan(),
-        keep in any::<[bool; 7]>(),
+        keep in any::<[bool; 8]>(),
         cut: Index,
         told: bool,
     ) {
         let mut bytes = plan.bytes();
         let whole = Headers::parse(plan.family(), bytes.as_slice());
-        // Words that fit the packet, or are not there, so that many a rule matches it.
+        // Words that fit the packet, or are not there, so that many a rule matches it; what it has
+        // no word for stays away.
+        let mut words: Vec<String> = clauses
+            .into_iter()
+            .filter(|clause| {
+                let key = clause.split(' ').next().unwrap();
+                match key {
+                    "in" | "out" | "port-in" | "port-out" | "mark" | "netns" => keep[0] && keep[1],
+                    "family" | "hook" | "fragment" => keep[0],
+                    _ => false,
+                }
+            })
+            .collect();
+        let fragment = words.iter().any(|word| word.starts_with("fragment"));
         if let Some((from, to)) = whole.addrs {
-            m.from = keep[0].then(|| ctrfw_core::addr::Prefix::new(from, 20)).flatten();
-            m.to = keep[1].then(|| ctrfw_core::addr::Prefix::new(to, 32)).flatten();
+            let not = if keep[7] { "!" } else { "" };
+            let wanted = [(keep[2], "from", from), (keep[3], "to", to)];
+            let wanted = wanted.into_iter().filter(|(keep, ..)| *keep);
+            words.extend(wanted.map(|(_, key, addr)| format!("{key} {not}{}", KernelAddr(addr))));
         }
-        m.proto = m.proto.filter(|_| keep[2]).and(whole.proto);
-        if let Transport::Ports { source, dest, .. } = whole.transport {
-            let port = |port: u16| {
-                ctrfw_core::port::PortRange::parse(port.to_string().as_bytes())
-            };
-            m.sport = keep[3].then(|| port(source)).flatten();
-            m.dport = keep[4].then(|| port(dest)).flatten();
+        if let (Some(proto), true) = (whole.proto, keep[4]) {
+            words.push(format!("proto {proto}"));
         }
-        m.input = m.input.filter(|_| keep[5] && keep[6]);
-        m.output = m.output.filter(|_| keep[5] && keep[6]);
+        match whole.transport {
+            Transport::Ports { source, dest, .. } => {
+                words.extend(keep[5].then(|| format!("sport {source}")));
+                words.extend(keep[6].then(|| format!("dport !{dest}")));
+            }
+            Transport::Icmp { kind, code } => {
+                words.extend(keep[5].then(|| format!("icmp-type {kind}/{code}")));
+            }
+            _ => {}
+        }
         let cut = cut.index(bytes.len());
         if told && cut >= plan.fixed_len() {
             plan.set_len(&mut bytes, cut);
         }
-        let whole = at_forward(whole);
-        let part = at_forward(Headers::parse(plan.family(), &bytes[..cut]));
-        if m.matches(&whole, Doubt::DENY) {
-            prop_assert!(m.matches(&part, Doubt::DENY), "deny{} no longer holds", m);
+        let whole = at_forward(plan.family(), whole);
+        let part = at_forward(plan.family(), Headers::parse(plan.family(), &bytes[..cut]));
+        let words = words.join(" ");
+        let Ok(both) = write(&format!("allow {words}\ndeny {words}\n"), None) else {
+            // The family does not fit the addresses.
+            return Ok(());
+        };
+        if decides(&both, 1, &whole) {
+            // A fragment's place may be known though it was cut, and then it is another one.
+            prop_assert!(fragment || decides(&both, 1, &part), "deny {} no longer holds", words);
         }
-        if m.matches(&part, Doubt::ALLOW) {
-            prop_assert!(m.matches(&whole, Doubt::ALLOW), "allow{} holds only now", m);
+        if decides(&both, 0, &part) {
+            prop_assert!(fragment || decides(&both, 0, &whole), "allow {} holds only now", words);
         }
         // A trace shows at least what a rule of either kind speaks of.
         for packet in [&whole, &part] {
-            let rule = m.matches(packet, Doubt::DENY) || m.matches(packet, Doubt::ALLOW);
-            prop_assert!(!rule || m.matches(packet, Doubt::TRACE));
+            let rule = decides(&both, 0, packet) || decides(&both, 1, packet);
+            prop_assert!(!rule || traced(&words, packet));
         }
     }
+}
+
+/// Whether rule `index` speaks of `packet`.
+fn decides(policy: &Policy<Heap>, index: usize, packet: &Packet) -> bool {
+    let rule = policy.rules()[index];
+    policy
+        .matches()
+        .matches(&rule.matches, packet, rule.verb.doubt())
+}
+
+/// Whether the expression `words` is for `packet`.
+fn traced(words: &str, packet: &Packet) -> bool {
+    let expression = if words.is_empty() { "all" } else { words };
+    let parsed = Trace::parse(expression.as_bytes(), &mut ());
+    let Ok(Some(TraceStatement::Expression(text))) = parsed else {
+        panic!("{expression}");
+    };
+    let mut matches = Matches::<Heap>::default();
+    let m = matches.add(&text, None).unwrap();
+    matches.matches(&m, packet, Doubt::TRACE)
 }
 
 fn tcp(dest: u16) -> Payload {
@@ -614,7 +965,8 @@ fn packet(kind: &str) -> Packet {
         "version" => Headers::parse(Family::Ipv6, Plan::v4(tcp(80)).bytes().as_slice()),
         other => panic!("unknown packet {other}"),
     };
-    at_forward(headers)
+    let v6 = kind.ends_with("v6") || matches!(headers.addrs, Some((IpAddr::V6(_), _)));
+    at_forward(if v6 { Family::Ipv6 } else { Family::Ipv4 }, headers)
 }
 
 /// Words, then the packets that match them for a rule that allows (`a`), for one that denies (`d`)
@@ -834,22 +1186,21 @@ const DOUBT: &[(&str, &[(&str, &str)])] = &[
 #[test]
 fn doubt() {
     for (words, packets) in DOUBT {
-        let (rules, _) = table(&format!("allow {words}\ndeny {words}\n"));
-        let expression = if words.is_empty() { "all" } else { words };
-        let Ok(Some(TraceStatement::Expression(trace))) = Trace::parse(expression.as_bytes())
-        else {
-            panic!("{expression}");
-        };
+        let both = policy(&format!(
+            "allow {words}\ndeny {words}\nreject {words}\naudit {words}\n"
+        ));
         for (kind, expected) in *packets {
             let packet = packet(kind);
             let mut found = String::new();
-            if rules[0].decides(&packet) {
+            if decides(&both, 0, &packet) {
                 found.push('a');
             }
-            if rules[1].decides(&packet) {
+            if decides(&both, 1, &packet) {
                 found.push('d');
             }
-            if trace.matches(&packet, Doubt::TRACE) {
+            assert_eq!(decides(&both, 2, &packet), decides(&both, 1, &packet));
+            assert_eq!(decides(&both, 3, &packet), decides(&both, 1, &packet));
+            if traced(words, &packet) {
                 found.push('t');
             }
             assert_eq!(
@@ -861,7 +1212,7 @@ fn doubt() {
 }
 
 /// Tables, and who decides about packets under them: a rule's number, `d` and a default's (both
-/// from 1), or `-`.
+/// from 1), or `-`; then `a` and the number of each rule that audits them.
 #[test]
 fn policies() {
     #[rustfmt::skip]
@@ -922,27 +1273,120 @@ fn policies() {
             &[("whole", "deny d1")],
         ),
         (
-            "default allow\ndefault deny hook input,forward,output,prerouting,postrouting",
-            &[("whole", "allow d1")],
-        ),
-        (
             "default deny hook input\ndefault deny netns host\ndefault deny netns 3",
             &[("whole", "allow -")],
+        ),
+        // To reject is to deny, and to say so.
+        (
+            "reject dport 80",
+            &[("whole", "reject 1"), ("first", "reject 1"), ("later", "allow -"),
+                ("tiny", "reject 1"), ("no ports", "reject 1"), ("nothing", "reject 1")],
+        ),
+        (
+            "allow proto tcp dport 22\nreject with tcp-reset proto tcp\ndefault reject with icmp-host-prohibited",
+            &[("whole", "reject with tcp-reset 2"), ("later", "allow 1"),
+                ("icmp", "reject with icmp-host-prohibited d1"), ("tiny", "reject with tcp-reset 2")],
+        ),
+        // What is audited goes on to the next rule, in doubt as what is denied.
+        (
+            "audit dport 80\naudit\nallow proto tcp\naudit\ndefault deny",
+            &[("whole", "allow 3 a1 a2"), ("later", "allow 3 a2"), ("icmp", "deny d1 a2 a4"),
+                ("no ports", "allow 3 a1 a2"), ("nothing", "deny d1 a1 a2 a4")],
+        ),
+        (
+            "audit from 10.1.0.0/16\ndeny dport 80\naudit",
+            &[("whole", "deny 2 a1"), ("icmp", "allow - a1 a3"), ("whole v6", "deny 2")],
         ),
         // A default is not asked where a rule has spoken.
         ("default deny netns 2 hook forward\nallow", &[("whole", "allow 1")]),
     ];
     for (text, packets) in policies {
-        let (rules, defaults) = table(text);
+        let policy = policy(text);
         for (kind, expected) in *packets {
-            let decision = decide(&rules, &defaults, &packet(kind));
+            let mut audited = String::new();
+            let decision = policy.decide(&packet(kind), |index| {
+                audited += &format!(" a{}", index + 1);
+            });
             let decider = match decision.decider {
                 Decider::Rule(index) => format!("{}", index + 1),
                 Decider::Default(index) => format!("d{}", index + 1),
                 Decider::Nobody => "-".to_owned(),
+                Decider::Failsafe => "f".to_owned(),
             };
-            let found = format!("{} {decider}", decision.verb);
+            let found = format!("{} {decider}{audited}", decision.verb);
             assert_eq!(&found, expected, "`{text}` and a packet of kind \"{kind}\"");
+        }
+    }
+}
+
+/// What a rule says behind `reject`, and the codes of the two families: what the kernel's headers
+/// call ICMP_..._UNREACH and ICMP_..._ANO, ICMPV6_NOROUTE, ICMPV6_ADM_PROHIBITED and so on.
+const CODES: [(&str, u8, u8); 7] = [
+    ("icmp-net-unreachable", 0, 0),
+    ("icmp-host-unreachable", 1, 3),
+    ("icmp-proto-unreachable", 2, 4),
+    ("icmp-port-unreachable", 3, 4),
+    ("icmp-net-prohibited", 9, 1),
+    ("icmp-host-prohibited", 10, 1),
+    ("icmp-admin-prohibited", 13, 1),
+];
+
+#[test]
+fn replies() {
+    let reply = |text: &str, kind: &str| {
+        let policy = policy(text);
+        let packet = packet(kind);
+        let Verb::Reject(answer) = policy.rules()[0].verb else {
+            panic!("{text}");
+        };
+        answer.reply(packet.family, &packet.headers)
+    };
+    // By the protocol, if the rule does not say.
+    for (kind, expected) in [
+        ("whole", Some(Reply::Reset)),
+        ("whole v6", Some(Reply::Reset)),
+        ("first", Some(Reply::Reset)),
+        ("icmp", Some(Reply::Unreachable(3))),
+        ("gre", Some(Reply::Unreachable(3))),
+        ("later", None),
+        ("last", None),
+        ("later v6", None),
+        ("later icmp", None),
+        ("later, behind a header", None),
+        ("tiny", None),
+        ("no ports", None),
+        ("no icmp", None),
+        ("no protocol", None),
+        ("headers", None),
+        ("length", None),
+        ("nothing", None),
+        ("version", None),
+    ] {
+        assert_eq!(reply("reject", kind), expected, "{kind}");
+        if kind != "icmp" && kind != "gre" {
+            let reset = reply("reject with tcp-reset proto tcp", kind);
+            assert_eq!(reset, expected, "{kind}");
+        }
+    }
+    assert_eq!(reply("reject with tcp-reset proto tcp", "icmp"), None);
+    for (word, ipv4, ipv6) in CODES {
+        let text = format!("reject with {word}");
+        assert_eq!(reply(&text, "whole"), Some(Reply::Unreachable(ipv4)));
+        assert_eq!(reply(&text, "gre"), Some(Reply::Unreachable(ipv4)));
+        assert_eq!(reply(&text, "whole v6"), Some(Reply::Unreachable(ipv6)));
+        assert_eq!(reply(&text, "later"), None);
+        assert_eq!(reply(&text, "nothing"), None);
+    }
+    // No reset is answered, whatever else it carries, nor what might be one.
+    let mut headers = packet("whole").headers;
+    for flags in (0..=255).map(|flags| Some(TcpFlags(flags))).chain([None]) {
+        if let Transport::Ports { flags: slot, .. } = &mut headers.transport {
+            *slot = flags;
+        }
+        let silent = flags.is_none_or(|flags| flags.to_string().contains("RST"));
+        for answer in common::ANSWERS {
+            let reply = answer.reply(Family::Ipv4, &headers);
+            assert_eq!(reply.is_none(), silent, "{answer:?} {flags:?}");
         }
     }
 }

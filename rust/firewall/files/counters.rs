@@ -39,11 +39,13 @@ impl OpenFile for Counters {
     fn len(&self) -> usize {
         // One more for the packets that no statement decided.
         self.table.as_ref().map_or(0, |(table, _)| {
-            table
-                .rules
+            let policy = &table.policy;
+            policy
+                .rules()
                 .len()
-                .saturating_add(table.defaults.len())
+                .saturating_add(policy.defaults().len())
                 .saturating_add(1)
+                .saturating_add(usize::from(!policy.failsafe().is_empty()))
         })
     }
 
@@ -51,7 +53,20 @@ impl OpenFile for Counters {
         let Some((table, ledger)) = &self.table else {
             return;
         };
-        if let Some(rule) = table.rules.get(index) {
+        let index = match (table.policy.failsafe_line(), index.checked_sub(1)) {
+            (Some(failsafe), None) => {
+                let decider = Decider::Failsafe;
+                let total = ledger.total(table, decider);
+                to.call_printf(format_args!(
+                    "{} packets {} bytes {} {}\n",
+                    decider, total.packets, total.bytes, failsafe
+                ));
+                return;
+            }
+            (Some(_), Some(index)) => index,
+            (None, _) => index,
+        };
+        if let Some(rule) = table.policy.rule(index) {
             let decider = Decider::Rule(index);
             let total = ledger.total(table, decider);
             to.call_printf(format_args!(
@@ -60,8 +75,8 @@ impl OpenFile for Counters {
             ));
             return;
         }
-        let index = index.wrapping_sub(table.rules.len());
-        if let Some(default) = table.defaults.get(index) {
+        let index = index.wrapping_sub(table.policy.rules().len());
+        if let Some(default) = table.policy.fallback(index) {
             let total = ledger.total(table, Decider::Default(index));
             to.call_printf(format_args!(
                 "default packets {} bytes {} {}\n",

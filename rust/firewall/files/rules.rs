@@ -40,11 +40,11 @@ impl OpenFile for Rules {
         super::check_access()?;
         let firewall = Firewall::load()?;
         let table = firewall.table.load();
-        let max = firewall.limits.rules;
+        let limits = firewall.limits;
         let draft = if mode.append {
-            Draft::appending(max, table.clone())
+            Draft::appending(limits, table.clone())
         } else {
-            Draft::replacing(max)
+            Draft::replacing(limits)
         };
         KBox::try_pin_init(
             try_pin_init!(Self {
@@ -56,18 +56,16 @@ impl OpenFile for Rules {
     }
 
     fn len(&self) -> usize {
-        let len = |table: &Arc<Table>| table.rules.len().saturating_add(table.defaults.len());
-        self.table.as_ref().map_or(0, len)
+        self.table.as_ref().map_or(0, |table| table.policy.lines())
     }
 
     fn show(&self, index: usize, to: &SeqFile) {
-        let Some(table) = &self.table else {
-            return;
-        };
-        if let Some(rule) = table.rules.get(index) {
-            to.call_printf(format_args!("{}\n", rule));
-        } else if let Some(default) = table.defaults.get(index.wrapping_sub(table.rules.len())) {
-            to.call_printf(format_args!("{}\n", default));
+        let line = self
+            .table
+            .as_ref()
+            .and_then(|table| table.policy.line(index));
+        if let Some(line) = line {
+            to.call_printf(format_args!("{}\n", line));
         }
     }
 

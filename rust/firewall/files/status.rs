@@ -5,6 +5,7 @@
 use core::pin::Pin;
 
 use ctrfw_core::hook::Hook;
+use ctrfw_core::rule;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::sync::atomic::Relaxed;
@@ -43,12 +44,20 @@ impl OpenFile for Status {
         let ledger = writers.ledger.clone();
         let table = firewall.table.load();
         drop(writers);
-        let rules = table.as_ref().map_or(0, |table| table.rules.len());
+        let rules = table.as_ref().map_or(0, |table| table.policy.rules().len());
+        let mode = table
+            .as_ref()
+            .map_or(rule::Mode::Enforce, |table| table.policy.mode());
         let memory = table.as_ref().map_or(0, |table| table.memory());
         let trace = firewall.tracer.stats();
 
         to.call_printf(format_args!("version {}\n", VERSION));
-        to.call_printf(format_args!("mode enforce\n"));
+        to.call_printf(format_args!("mode {}\n", mode));
+        if mode == rule::Mode::Audit {
+            to.call_printf(format_args!(
+                "warning NOTHING IS ENFORCED: refusals are only counted, as would_drop\n"
+            ));
+        }
         to.call_printf(format_args!("generation {}\n", generation));
         to.call_printf(format_args!("rules {}\n", rules));
         to.call_printf(format_args!(
@@ -63,14 +72,20 @@ impl OpenFile for Status {
             "trace {} printed {} left_out {}\n",
             trace.expressions, trace.printed, trace.left_out
         ));
+        let log = firewall.logger.stats();
+        to.call_printf(format_args!(
+            "log printed {} left_out {} untold {}\n",
+            log.printed, log.left_out, log.untold
+        ));
         for hook in Hook::ALL {
             let stats = firewall.stats.at(hook);
             to.call_printf(format_args!(
-                "hook {} seen {} dropped {} unparsed {}\n",
+                "hook {} seen {} dropped {} unparsed {} would_drop {}\n",
                 hook.rule_name(),
                 stats.seen,
                 stats.dropped,
-                stats.unparsed
+                stats.unparsed,
+                stats.would_drop
             ));
         }
         match last_error {

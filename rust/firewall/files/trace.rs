@@ -60,9 +60,9 @@ impl OpenFile for Trace {
     }
 
     fn show(&self, index: usize, to: &SeqFile) {
-        let expression = self.expressions.as_ref().and_then(|all| all.get(index));
-        match expression {
-            Some(expression) => to.call_printf(format_args!("{}\n", expression.as_line())),
+        let line = self.expressions.as_ref().and_then(|all| all.line(index));
+        match line {
+            Some(line) => to.call_printf(format_args!("{}\n", line)),
             None => to.call_printf(format_args!("off\n")),
         }
     }

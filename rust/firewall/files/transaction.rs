@@ -16,10 +16,10 @@ use crate::sys::task::Writer;
 
 /// Something that is written in a language and then put in force.
 pub(super) trait Draft:
-    Sink<<Self::Language as Grammar>::Item, Error = Obstacle> + Send + Unpin + 'static
+    Sink<Self::Language, Error = Obstacle> + Send + Unpin + 'static
 {
     /// The language that it is written in.
-    type Language: Grammar + Send;
+    type Language: Grammar<State: Send> + Send;
 
     /// The file that it is written to.
     const SUBJECT: Subject;

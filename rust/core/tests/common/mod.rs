@@ -12,16 +12,15 @@ pub mod plan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ctrfw_core::addr::Prefix;
-use ctrfw_core::hook::{Hook, HookSet};
-use ctrfw_core::iface::{IfName, IfPattern, IFNAMSIZ};
+use ctrfw_core::addr::{KernelAddr, Prefix};
+use ctrfw_core::error::Fault;
+use ctrfw_core::iface::{IfName, IFNAMSIZ};
 use ctrfw_core::loader::{LoadError, Loader, Refusal, Sink};
-use ctrfw_core::matcher::Match;
-use ctrfw_core::netns::NetnsMatch;
-use ctrfw_core::parser::{Grammar, Statement};
-use ctrfw_core::port::PortRange;
-use ctrfw_core::proto::Protocol;
-use ctrfw_core::rule::{DefaultVerb, Rule, Scope, Verb};
+use ctrfw_core::matcher::Matches;
+use ctrfw_core::memory::{Heap, NoMemory};
+use ctrfw_core::parser::{Grammar, Statement, Table, Trace, TraceStatement};
+use ctrfw_core::policy::Policy;
+use ctrfw_core::reject::{Answer, Unreachable};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -40,10 +39,60 @@ pub fn config(cases: u32) -> ProptestConfig {
     }
 }
 
+/// A language whose statements can be told from one another by their text.
+pub trait Language: Grammar {
+    /// A statement in its canonical form, which may not fit what came before.
+    fn print(item: Self::Item<'_>) -> Result<String, Refusal<NoMemory>>;
+
+    /// A line in its canonical form, on its own.
+    fn parse_line(line: &[u8]) -> Result<Option<String>, Fault> {
+        match Self::parse(line, &mut Self::State::default())?.map(Self::print) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(Refusal::Fault(fault))) => Err(fault),
+            Some(Err(other)) => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Language for Table {
+    fn print(item: Statement<'_>) -> Result<String, Refusal<NoMemory>> {
+        if let Statement::Members(kind, words) = item {
+            let members: Vec<String> = words
+                .values()
+                .map(|word| String::from_utf8_lossy(word.raw).into_owned())
+                .collect();
+            return Ok(format!("{kind:?} {}", members.join(" ")));
+        }
+        if let Statement::Mode(mode) = item {
+            // A policy says it only where it is not the usual one.
+            return Ok(format!("mode {mode}"));
+        }
+        let mut policy = Policy::<Heap>::default();
+        policy.add(item, None)?;
+        let lines = (0..policy.lines()).map(|index| policy.line(index).unwrap().to_string());
+        Ok(lines.collect::<Vec<String>>().join("\n"))
+    }
+}
+
+impl Language for Trace {
+    fn print(item: TraceStatement<'_>) -> Result<String, Refusal<NoMemory>> {
+        match item {
+            TraceStatement::Off => Ok("off".to_owned()),
+            TraceStatement::Expression(text) => {
+                let mut matches = Matches::<Heap>::default();
+                let m = matches.add(&text, None)?;
+                let line = matches.line_of(&m).to_string();
+                Ok(line)
+            }
+        }
+    }
+}
+
 /// Takes everything, up to a limit.
 #[derive(Debug)]
-pub struct Collector<Item> {
-    pub items: Vec<Item>,
+pub struct Collector {
+    pub items: Vec<String>,
     pub room: usize,
 }
 
@@ -51,7 +100,7 @@ pub struct Collector<Item> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-impl<Item> Default for Collector<Item> {
+impl Default for Collector {
     fn default() -> Self {
         Self {
             items: Vec::new(),
@@ -60,22 +109,23 @@ impl<Item> Default for Collector<Item> {
     }
 }
 
-impl<Item> Sink<Item> for Collector<Item> {
+impl<G: Language> Sink<G> for Collector {
     type Error = Full;
 
-    fn accept(&mut self, item: Item) -> Result<(), Refusal<Full>> {
+    fn accept(&mut self, item: G::Item<'_>) -> Result<(), Refusal<Full>> {
         if self.items.len() == self.room {
             return Err(Refusal::Sink(Full));
         }
-        self.items.push(item);
+        let text = G::print(item).map_err(|refusal| refusal.map(|_| Full))?;
+        self.items.push(text);
         Ok(())
     }
 }
 
 /// Loads `pieces` one after the other and ends the text.
-pub fn load<'a, G: Grammar>(
+pub fn load<'a, G: Language>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<G::Item>, Result<(), LoadError<Full>>) {
+) -> (Vec<String>, Result<(), LoadError<Full>>) {
     let mut sink = Collector::default();
     let mut loader = Loader::<G>::new();
     let result = pieces
@@ -83,6 +133,44 @@ pub fn load<'a, G: Grammar>(
         .try_for_each(|piece| loader.feed(piece, &mut sink))
         .and_then(|()| loader.finish(&mut sink));
     (sink.items, result)
+}
+
+/// A policy that is being written, perhaps to be put behind another one.
+#[derive(Default)]
+pub struct Writing<'a> {
+    pub policy: Policy<Heap>,
+    pub base: Option<&'a Policy<Heap>>,
+}
+
+impl Sink<Table> for Writing<'_> {
+    type Error = NoMemory;
+
+    fn accept(&mut self, item: Statement<'_>) -> Result<(), Refusal<NoMemory>> {
+        self.policy.add(item, self.base)
+    }
+}
+
+/// The policy that `text` is, behind `base` if there is one.
+pub fn write(text: &str, base: Option<&Policy<Heap>>) -> Result<Policy<Heap>, LoadError<NoMemory>> {
+    let mut sink = Writing {
+        base,
+        ..Writing::default()
+    };
+    let mut loader = Loader::<Table>::new();
+    loader.feed(text.as_bytes(), &mut sink)?;
+    loader.finish(&mut sink)?;
+    Ok(sink.policy)
+}
+
+/// The policy that `text` is.
+pub fn policy(text: &str) -> Policy<Heap> {
+    write(text, None).unwrap_or_else(|error| panic!("{error:?} in\n{text}"))
+}
+
+/// All of a policy in its canonical form.
+pub fn listing(policy: &Policy<Heap>) -> String {
+    let lines = (0..policy.lines()).map(|index| policy.line(index).unwrap().to_string() + "\n");
+    lines.collect()
 }
 
 /// The rows of a table with `;` between the columns; `#` begins a comment line.
@@ -132,13 +220,6 @@ pub fn name(text: &str) -> IfName {
     IfName::from_field(field)
 }
 
-/// A set of hooks.
-pub fn hooks(hooks: &[Hook]) -> HookSet {
-    hooks
-        .iter()
-        .fold(HookSet::EMPTY, |set, hook| set.with(*hook))
-}
-
 /// An IPv6 address, more likely than not one that is printed in a special way.
 pub fn ipv6() -> BoxedStrategy<Ipv6Addr> {
     let word = prop_oneof![
@@ -157,109 +238,277 @@ pub fn ipv6() -> BoxedStrategy<Ipv6Addr> {
     ].boxed()
 }
 
-fn prefix(v6: bool) -> BoxedStrategy<Prefix> {
-    if v6 {
-        (ipv6(), 0..=128u8)
-            .prop_map(|(addr, len)| Prefix::new(IpAddr::V6(addr), len).unwrap())
-            .boxed()
-    } else {
-        (any::<u32>(), 0..=32u8)
-            .prop_map(|(bits, len)| {
-                Prefix::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), len).unwrap()
-            })
-            .boxed()
-    }
-}
-
-fn port_range() -> impl Strategy<Value = PortRange> {
-    (any::<u16>(), any::<u16>(), any::<bool>()).prop_map(|(a, b, single)| {
-        let (first, last) = (a.min(b), if single { a.min(b) } else { a.max(b) });
-        PortRange::parse(format!("{first}-{last}").as_bytes()).unwrap()
-    })
-}
-
-fn if_pattern() -> impl Strategy<Value = IfPattern> {
-    // All that can stand in a name; `#` begins a comment only where it begins a word.
-    let legal: Vec<u8> = (b'!'..=b'~')
-        .filter(|byte| !b"/:*".contains(byte))
-        .collect();
-    (vec(select(legal), 0..IFNAMSIZ), any::<bool>()).prop_map(|(mut text, prefix)| {
-        if let Some(first @ b'#') = text.first_mut() {
-            *first = b'-';
+/// An address, a prefix or a range in its canonical form.
+fn addr(v6: bool) -> BoxedStrategy<String> {
+    let ip = move || {
+        if v6 {
+            ipv6().prop_map(IpAddr::V6).boxed()
+        } else {
+            any::<u32>()
+                .prop_map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+                .boxed()
         }
-        if prefix {
-            text.push(b'*');
-        }
-        // No name, `.` and `..` are left.
-        IfPattern::parse(&text).unwrap_or_else(|| IfPattern::parse(b"x").unwrap())
-    })
-}
-
-fn hook_set() -> impl Strategy<Value = HookSet> {
-    subsequence(Hook::ALL.to_vec(), 1..=Hook::COUNT).prop_map(|list| hooks(&list))
-}
-
-fn netns_match() -> impl Strategy<Value = NetnsMatch> {
+    };
+    let len = if v6 { 0..=128u8 } else { 0..=32u8 };
     prop_oneof![
-        Just(NetnsMatch::Any),
-        Just(NetnsMatch::Host),
-        Just(NetnsMatch::Container),
-        any::<u32>().prop_map(NetnsMatch::Inode),
-    ]
-}
-
-fn verb() -> impl Strategy<Value = Verb> {
-    select(vec![Verb::Allow, Verb::Deny])
-}
-
-/// Match words, every combination that the language has.
-pub fn matches() -> BoxedStrategy<Match> {
-    let addrs = any::<bool>().prop_flat_map(|v6| (option::of(prefix(v6)), option::of(prefix(v6))));
-    let ports = (option::of(port_range()), option::of(port_range()));
-    let proto = option::of(prop_oneof![
-        any::<u8>(),
-        select(vec![1, 6, 17, 33, 58, 132, 136])
-    ]);
-    let devices = (option::of(if_pattern()), option::of(if_pattern()));
-    (addrs, proto, ports, devices, hook_set(), netns_match())
-        .prop_map(
-            |((from, to), proto, (sport, dport), (input, output), hooks, netns)| {
-                let proto = proto.map(Protocol);
-                let ported = proto.is_none_or(Protocol::has_ports);
-                Match {
-                    from,
-                    to,
-                    proto,
-                    sport: sport.filter(|_| ported),
-                    dport: dport.filter(|_| ported),
-                    input,
-                    output,
-                    hooks,
-                    netns,
-                }
-            },
-        )
-        .boxed()
-}
-
-/// Statements of a table, everything that the language has.
-pub fn statement() -> BoxedStrategy<Statement> {
-    prop_oneof![
-        4 => (verb(), matches())
-            .prop_map(|(verb, matches)| Statement::Rule(Rule { verb, matches })),
-        1 => (verb(), hook_set(), netns_match()).prop_map(|(verb, hooks, netns)| {
-            Statement::Default(DefaultVerb { verb, scope: Scope { hooks, netns } })
+        3 => (ip(), len).prop_map(|(addr, len)| Prefix::new(addr, len).unwrap().to_string()),
+        1 => (ip(), ip()).prop_filter_map("is a prefix", |(a, b)| {
+            // Differing in the last bit on one side only, they are no prefix.
+            let (first, last) = (a.min(b), a.max(b));
+            let odd = |addr: IpAddr| match addr {
+                IpAddr::V4(addr) => addr.to_bits() & 1 == 1,
+                IpAddr::V6(addr) => addr.to_bits() & 1 == 1,
+            };
+            (odd(first) && first != last)
+                .then(|| format!("{}-{}", KernelAddr(first), KernelAddr(last)))
         }),
     ]
     .boxed()
 }
 
-/// A statement in its canonical form.
-pub fn canonical(statement: &Statement) -> String {
-    match statement {
-        Statement::Rule(rule) => rule.to_string(),
-        Statement::Default(default) => default.to_string(),
+fn port_range() -> BoxedStrategy<String> {
+    prop_oneof![
+        any::<u16>().prop_map(|port| port.to_string()),
+        (any::<u16>(), any::<u16>())
+            .prop_filter("one port", |(a, b)| a != b)
+            .prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))),
+    ]
+    .boxed()
+}
+
+fn if_pattern() -> BoxedStrategy<String> {
+    // All that can stand in a name.
+    let legal: Vec<u8> = (b'!'..=b'~')
+        .filter(|byte| !b"/:*".contains(byte))
+        .collect();
+    (vec(select(legal), 0..IFNAMSIZ), any::<bool>())
+        .prop_map(|(text, prefix)| {
+            let mut text = String::from_utf8(text).unwrap();
+            let special = |text: &str| {
+                text.starts_with(['"', '!', '@', '#']) || text.contains(['{', '}', ','])
+            };
+            if special(&text) {
+                text = text.replace('"', "-");
+            }
+            let special = special(&text);
+            if prefix {
+                text.push('*');
+            }
+            match text.as_str() {
+                "" | "." | ".." => "x".to_owned(),
+                name if special => format!("\"{name}\""),
+                name => name.to_owned(),
+            }
+        })
+        .boxed()
+}
+
+fn proto() -> BoxedStrategy<String> {
+    prop_oneof![
+        select(vec!["tcp", "udp", "sctp", "dccp", "udplite"]).prop_map(str::to_owned),
+        select(vec!["icmp", "icmpv6", "esp", "gre", "0", "200", "255"]).prop_map(str::to_owned),
+    ]
+    .boxed()
+}
+
+fn icmp_type() -> BoxedStrategy<String> {
+    let kind = prop_oneof![
+        select(vec![
+            "echo-request",
+            "packet-too-big",
+            "redirect",
+            "nd-neighbor-solicit"
+        ])
+        .prop_map(str::to_owned),
+        any::<u8>().prop_map(|number| number.to_string()),
+    ];
+    (kind, option::of(any::<u8>()))
+        .prop_map(|(kind, code)| match code {
+            Some(code) => format!("{kind}/{code}"),
+            None => kind,
+        })
+        .boxed()
+}
+
+fn mark() -> BoxedStrategy<String> {
+    (any::<u32>(), any::<u32>())
+        .prop_map(|(value, mask)| match mask {
+            u32::MAX => format!("{value:#x}"),
+            mask => format!("{:#x}/{mask:#x}", value & mask),
+        })
+        .boxed()
+}
+
+fn netns() -> BoxedStrategy<String> {
+    prop_oneof![
+        Just("host".to_owned()),
+        Just("container".to_owned()),
+        any::<u32>().prop_map(|inode| inode.to_string()),
+    ]
+    .boxed()
+}
+
+/// `KEY VALUES` in canonical form: one value or several, perhaps negated, or nothing at all.
+fn clause(key: &'static str, value: BoxedStrategy<String>) -> BoxedStrategy<Option<String>> {
+    let values = prop_oneof![4 => vec(value.clone(), 1), 1 => vec(value, 2..5)];
+    option::weighted(0.35, (values, proptest::bool::weighted(0.2)))
+        .prop_map(move |given| {
+            let (values, negated) = given?;
+            let not = if negated { "!" } else { "" };
+            Some(format!("{key} {not}{}", listed(&values)))
+        })
+        .boxed()
+}
+
+/// Values as they stand behind a word.
+pub fn listed(values: &[String]) -> String {
+    match values {
+        [value] => value.clone(),
+        values => format!("{{ {} }}", values.join(", ")),
     }
+}
+
+/// `KEY NAMES` in canonical form: some of `names`, but not all.
+fn flags(key: &'static str, names: &'static [&'static str]) -> BoxedStrategy<Option<String>> {
+    option::weighted(0.3, subsequence(names.to_vec(), 1..names.len()))
+        .prop_map(move |given| {
+            let names: Vec<String> = given?.into_iter().map(str::to_owned).collect();
+            Some(format!("{key} {}", listed(&names)))
+        })
+        .boxed()
+}
+
+fn hook_clause() -> BoxedStrategy<Option<String>> {
+    const NAMES: &[&str] = &[
+        "pre_routing",
+        "local_in",
+        "forward",
+        "post_routing",
+        "local_out",
+    ];
+    flags("hook", NAMES)
+}
+
+/// All that a rule may answer.
+pub const ANSWERS: [Answer; 9] = [
+    Answer::ByProtocol,
+    Answer::TcpReset,
+    Answer::Icmp(Unreachable::Net),
+    Answer::Icmp(Unreachable::Host),
+    Answer::Icmp(Unreachable::Proto),
+    Answer::Icmp(Unreachable::Port),
+    Answer::Icmp(Unreachable::NetProhibited),
+    Answer::Icmp(Unreachable::HostProhibited),
+    Answer::Icmp(Unreachable::AdminProhibited),
+];
+
+/// Verbs of rules in canonical form.
+fn verb() -> BoxedStrategy<&'static str> {
+    prop_oneof![
+        4 => select(vec!["allow", "deny"]),
+        1 => Just("audit"),
+        1 => select(vec![
+            "reject",
+            "reject with icmp-net-unreachable",
+            "reject with icmp-host-unreachable",
+            "reject with icmp-proto-unreachable",
+            "reject with icmp-port-unreachable",
+            "reject with icmp-net-prohibited",
+            "reject with icmp-host-prohibited",
+            "reject with icmp-admin-prohibited",
+        ]),
+    ]
+    .boxed()
+}
+
+/// Match words in canonical form, every combination that the language has.
+pub fn clauses() -> BoxedStrategy<Vec<String>> {
+    let front = any::<bool>().prop_flat_map(|v6| {
+        let family = if v6 { "family ipv6" } else { "family ipv4" };
+        (
+            option::weighted(0.2, Just(family.to_owned())),
+            clause("from", addr(v6)),
+            clause("to", addr(v6)),
+        )
+    });
+    let transport = (
+        clause("proto", proto()),
+        clause("icmp-type", icmp_type()),
+        clause("sport", port_range()),
+        clause("dport", port_range()),
+    );
+    let devices = (
+        clause("in", if_pattern()),
+        clause("out", if_pattern()),
+        clause("port-in", if_pattern()),
+        clause("port-out", if_pattern()),
+    );
+    let rest = (
+        clause("mark", mark()),
+        flags("fragment", &["no", "first", "later"]),
+        hook_clause(),
+        clause("netns", netns()),
+    );
+    (front, transport, devices, rest)
+        .prop_map(|(front, transport, devices, rest)| {
+            let (family, from, to) = front;
+            let (proto, mut icmp, mut sport, mut dport) = transport;
+            // Words that cannot go together.
+            const PORTED: [&str; 5] = ["tcp", "udp", "sctp", "dccp", "udplite"];
+            let listed = proto.as_deref().filter(|proto| !proto.contains('!'));
+            let has = |names: &[&str]| {
+                listed.is_none_or(|proto| {
+                    let words: Vec<&str> = proto.split([' ', ',']).collect();
+                    names.iter().any(|name| words.contains(name))
+                })
+            };
+            if !has(&PORTED) {
+                (sport, dport) = (None, None);
+            }
+            if !has(&["icmp", "icmpv6"]) || sport.is_some() || dport.is_some() {
+                icmp = None;
+            }
+            let (input, output, port_in, port_out) = devices;
+            let (mark, fragment, hook, netns) = rest;
+            [
+                family, from, to, proto, icmp, sport, dport, input, output, port_in, port_out,
+                mark, fragment, hook, netns,
+            ]
+            .into_iter()
+            .flatten()
+            .collect()
+        })
+        .boxed()
+}
+
+/// A statement in its canonical form: what it begins with, and the words that may stand in any order.
+pub fn words() -> BoxedStrategy<(String, Vec<String>)> {
+    let default_verb = verb().prop_filter("a default decides", |verb| *verb != "audit");
+    prop_oneof![
+        8 => (verb(), clauses()).prop_map(|(verb, clauses)| (verb.to_owned(), clauses)),
+        // Nothing but TCP has resets.
+        1 => (clause("from", addr(true)), hook_clause()).prop_map(|(from, hook)| {
+            let words = [from, Some("proto tcp".to_owned()), hook];
+            ("reject with tcp-reset".to_owned(), words.into_iter().flatten().collect())
+        }),
+        1 => Just(("mode audit".to_owned(), vec![])),
+        2 => (default_verb, hook_clause(), option::of(netns())).prop_map(|(verb, hook, netns)| {
+            let netns = netns.map(|netns| format!("netns {netns}"));
+            (format!("default {verb}"), hook.into_iter().chain(netns).collect())
+        }),
+    ]
+    .boxed()
+}
+
+/// Statements of a table in canonical form, everything that the language has but sets.
+pub fn statement() -> BoxedStrategy<String> {
+    words()
+        .prop_map(|(front, words)| {
+            words
+                .into_iter()
+                .fold(front, |text, word| text + " " + &word)
+        })
+        .boxed()
 }
 
 /// What stands between words.
@@ -297,7 +546,7 @@ pub fn byte() -> impl Strategy<Value = u8> {
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
-    const WORDS: [&str; 48] = [
+    const WORDS: [&str; 93] = [
         "allow",
         "deny",
         "default",
@@ -343,9 +592,54 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
         "netns 4026531840",
         "netns 4294967296",
         "netns x",
+        "set",
+        "set x {",
+        "set 9x {",
+        "from @x",
+        "sport @",
+        "in @a!",
+        "from !",
+        "from !10.0.0.1",
+        "to { 10.0.0.1, ::1 }",
+        "to !{ 10.0.0.0/8,",
+        "to 10.0.0.1-10.0.0.9",
+        "from ::1-::f",
+        "from 10.0.0.9-10.0.0.1",
+        "proto { tcp, icmp }",
+        "proto !tcp",
+        "dport { 80,443, }",
+        "dport 80,443",
+        "sport ,",
+        "icmp-type echo-request",
+        "icmp-type 8/0",
+        "icmp-type 300",
+        "port-in veth*",
+        "port-out \"a,b\"",
+        "in \"eth0",
+        "mark 1/0xf",
+        "mark 0x",
+        "fragment { no, later }",
+        "fragment !no",
+        "family ipv4",
+        "family !{ ip, ip6 }",
+        "hook !forward",
+        "{",
+        "}",
+        ",",
+        "!",
+        "\"",
         "#",
         "# from",
         "fr",
+        "mode",
+        "mode audit",
+        "enforce",
+        "audit",
+        "reject",
+        "with",
+        "with tcp-reset",
+        "with icmp-host-prohibited",
+        "with icmp",
     ];
     let word = prop_oneof![
         12 => select(WORDS.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
@@ -370,9 +664,9 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
 /// A line without its newline: mostly one that begins as a statement does.
 pub fn line() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
-        3 => (select(vec!["allow ", "deny ", "default deny "]), scrap())
+        3 => (select(vec!["allow ", "deny ", "reject ", "audit ", "default deny ", "default reject "]), scrap())
             .prop_map(|(verb, rest)| [verb.as_bytes(), &rest].concat()),
-        2 => statement().prop_flat_map(|statement| spaced(canonical(&statement))),
+        2 => statement().prop_flat_map(spaced),
         1 => scrap(),
     ]
     .boxed()

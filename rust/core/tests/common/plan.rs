@@ -5,7 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ctrfw_core::packet::{Family, Fragment, Headers, Reason, TcpFlags, Transport};
+use ctrfw_core::family::Family;
+use ctrfw_core::fragment::Fragment;
+use ctrfw_core::packet::{Headers, Reason, TcpFlags, Transport};
 use ctrfw_core::proto::Protocol;
 use etherparse::{
     Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpAuthHeader, IpFragOffset, IpNumber,

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ways in to the host that no rule can close.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::error::Fault;
+use crate::hook::Hook;
+use crate::lexer::{Form, Words};
+use crate::packet::{Packet, Transport};
+use crate::port::PortRange;
+use crate::proto::Protocol;
+use crate::value::Value;
+
+/// Most ways of a table: so many fit on a line.
+pub const MAX_WAYS: usize = 32;
+
+const OPEN: &str = "{ and ways in such as tcp 22";
+const PROTOCOL: &str = "a protocol with ports (tcp, udp, dccp, sctp or udplite), or }";
+const PORTS: &str = "a port from 0 to 65535 or a range FIRST-LAST";
+const MORE: &str = "a comma or }";
+const FEWER: &str = "at most 32 ways in";
+const END: &str = "nothing more on this line";
+
+/// A protocol, and ports of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    proto: Protocol,
+    ports: PortRange,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.proto, self.ports)
+    }
+}
+
+fn protocol(text: &[u8]) -> Option<Protocol> {
+    Protocol::parse(text).filter(|proto| proto.has_ports())
+}
+
+/// Checks `{ PROTOCOL PORTS, ... }` up to the end of the line; what is inside.
+pub(crate) fn parse<'a>(words: &mut Words<'a>) -> Result<Words<'a>, Fault> {
+    let open = words.require(OPEN)?;
+    if !open.is_mark(b"{") {
+        return Err(words.fault(open, OPEN, false));
+    }
+    let from = *words;
+    let mut count = 0usize;
+    loop {
+        let proto = words.require(PROTOCOL)?;
+        if proto.is_mark(b"}") {
+            break;
+        }
+        if proto.form != Form::Plain || protocol(proto.text).is_none() {
+            let may_become = proto.form == Form::Plain && Protocol::may_become(proto.text);
+            return Err(words.fault(proto, PROTOCOL, may_become));
+        }
+        count = count.saturating_add(1);
+        if count > MAX_WAYS {
+            return Err(words.fault(proto, FEWER, false));
+        }
+        let ports = words.require(PORTS)?;
+        if ports.form != Form::Plain || PortRange::parse(ports.text).is_none() {
+            let may_become = ports.form == Form::Plain && PortRange::may_become(ports.text);
+            return Err(words.fault(ports, PORTS, may_become));
+        }
+        let mark = words.require(MORE)?;
+        if mark.is_mark(b"}") {
+            break;
+        }
+        if !mark.is_mark(b",") {
+            return Err(words.fault(mark, MORE, false));
+        }
+    }
+    let inside = from.up_to(words);
+    match words.next() {
+        Some(extra) => Err(words.fault(extra, END, false)),
+        None => Ok(inside),
+    }
+}
+
+/// The ways in what [`parse`] has checked.
+pub(crate) fn ways(inside: Words<'_>) -> impl Iterator<Item = Way> + '_ {
+    let mut words = inside.values();
+    core::iter::from_fn(move || {
+        let proto = protocol(words.next()?.text)?;
+        let ports = PortRange::parse(words.next()?.text)?;
+        Some(Way { proto, ports })
+    })
+}
+
+/// Whether one of `ways` lets a packet pass. `own` tells of its destination at PRE_ROUTING whether
+/// packets for it are for the host, of its source at POST_ROUTING whether it is the host's; the other
+/// hooks tell that by themselves.
+pub(crate) fn passes(ways: &[Way], packet: &Packet, own: impl FnOnce(IpAddr) -> bool) -> bool {
+    let (request, known) = match packet.hook {
+        Hook::PreRouting => (true, false),
+        Hook::LocalIn => (true, true),
+        Hook::LocalOut => (false, true),
+        Hook::PostRouting => (false, false),
+        Hook::Forward => return false,
+    };
+    if !packet.netns.host {
+        return false;
+    }
+    let Some(proto) = packet.headers.proto else {
+        return false;
+    };
+    let mut mine = ways.iter().filter(|way| way.proto == proto);
+    let meant = match packet.headers.transport {
+        Transport::Ports { source, dest, .. } => {
+            let port = if request { dest } else { source };
+            mine.any(|way| way.ports.contains(port))
+        }
+        // The fragment that has the ports is judged by them; without it the others come to nothing.
+        Transport::LaterFragment => mine.next().is_some(),
+        _ => false,
+    };
+    meant
+        && (known
+            || packet
+                .headers
+                .addrs
+                .is_some_and(|(from, to)| own(if request { to } else { from })))
+}
