@@ -84,6 +84,59 @@ def test_counters_and_status() -> None:
     assert set(status["hooks"]) == set(control.HOOKS)
 
 
+def test_whole_language() -> None:
+    """Sets over lines, lists, negations and all verbs go in and come back as the module has them."""
+    text = """set wan {
+\teth0,
+\tppp*
+}
+allow in lo
+audit in !@wan dport { 80, 443 } log "web" every 1m
+reject proto tcp dport 25 comment "no mail"
+default allow log
+"""
+    try:
+        assert ctrfw("load", "-", text=text) == (0, "", "")
+        assert control.rules() == [
+            "set wan { eth0, ppp* }",
+            "allow in lo",
+            'audit dport { 80, 443 } in !@wan log "web" every 1m',
+            'reject proto tcp dport 25 comment "no mail"',
+            "default allow log",
+        ]
+        assert ctrfw("diff", "-", text=text) == (0, "", "")
+        code, out, _ = ctrfw("list")
+        assert (code, out.splitlines()[0]) == (0, "      set wan { eth0, ppp* }")
+        assert "    3 reject proto tcp dport 25" in out
+        code, out, _ = ctrfw("list", "--counters")
+        assert 'comment "no mail"' in out
+        # What is added may use the sets, and edit the rules, of the table in force.
+        edit = 'deny in @wan mark 7\ndelete comment "no mail"\nmode audit\n'
+        assert ctrfw("load", "--append", "-", text=edit) == (0, "", "")
+        assert control.rules()[0] == "mode audit"
+        assert "deny in @wan mark 0x7" in control.rules()
+        code, out, _ = ctrfw("status", "--json")
+        status = json.loads(out)
+        assert (code, status["mode"]) == (0, "audit")
+        assert "NOTHING IS ENFORCED" in status["warning"]
+        assert set(status["log"]) == {"printed", "left_out", "untold"}
+        assert "would_drop" in status["hooks"]["forward"]
+    finally:
+        control.load_rules("deny from 192.0.2.1")
+
+
+def test_error_in_a_set() -> None:
+    """A bad member over several lines: the first error is the module's, and nothing changes."""
+    control.load_rules("deny from 192.0.2.1")
+    text = "set a {\n\t10.0.0.1,\n\t10.0.0.300,\n}\ndeny from @a\nbogus\n"
+    code, out, err = ctrfw("load", "-", text=text)
+    assert (code, out) == (1, "")
+    assert '<stdin>:3:2: error: got "10.0.0.300"' in err
+    assert "<stdin>:6:1: error" in err
+    assert err.count("error:") == 2
+    assert control.rules() == ["deny from 192.0.2.1"]
+
+
 def test_packet() -> None:
     """Who would decide, by the table in force."""
     control.load_rules("deny proto udp hook forward")

@@ -117,9 +117,10 @@ pub struct Load {
 
   ctrfw test \"from 172.17.0.2 to 10.0.0.5 proto tcp sport 40000 dport 443 in docker0 out eth0\"
 
-from, to and proto are needed, sport and dport where the protocol has ports. Without in or out
-the packet has no such interface; a hook does not know both: there is no in at local_out, and no
-out at pre_routing and local_in. netns is host unless given; hook asks for some of the hooks only.
+from, to and proto are needed, sport and dport where the protocol has ports, icmp-type where it
+has types. Without in or out the packet has no such interface, and no bridge port port-in or
+port-out; a hook does not know both: there is no in at local_out, and no out at pre_routing and
+local_in. mark is 0 and netns is host unless given; hook asks for some of the hooks only.
 Addresses are those that each hook sees: NAT changes them on the way.")]
 pub struct Test {
     /// The packet, in one argument

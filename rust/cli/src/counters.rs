@@ -7,7 +7,10 @@ use serde::Serialize;
 /// A line of the counters file.
 #[derive(Debug, Serialize)]
 pub(crate) struct Counter {
-    /// The rule, from 1; [`None`] for a default.
+    /// Its number, or what stands in place of one.
+    #[serde(skip)]
+    pub(crate) name: String,
+    /// The rule, from 1; [`None`] for what is no rule.
     pub(crate) rule: Option<usize>,
     /// Packets that it has decided about.
     pub(crate) packets: u64,
@@ -28,6 +31,7 @@ pub(crate) fn parse(line: &str) -> Option<Counter> {
         words.next()?,
     );
     Some(Counter {
+        name: number.to_owned(),
         rule: number.parse().ok(),
         packets: packets.parse().ok()?,
         bytes: bytes.parse().ok()?,

@@ -17,6 +17,7 @@
 )]
 
 pub mod args;
+mod clause;
 mod commands;
 mod counters;
 mod module;

@@ -6,12 +6,16 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 
+use ctrfw_core::family::Family;
+use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::{Hook, HookSet};
+use ctrfw_core::icmp::IcmpType;
 use ctrfw_core::iface::{IfName, IfPattern, IFNAMSIZ};
 use ctrfw_core::lexer::{Word, Words};
 use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Fragment, Headers, Packet, Transport};
+use ctrfw_core::packet::{Headers, Packet, Transport};
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::value::Value as _;
 
 use crate::problem::{Problem, Severity};
 
@@ -21,6 +25,9 @@ pub(crate) struct Described {
     netns: NetnsId,
     input: IfName,
     output: IfName,
+    port_in: IfName,
+    port_out: IfName,
+    mark: u32,
     hooks: HookSet,
 }
 
@@ -31,12 +38,14 @@ impl Described {
         let (mut from, mut to, mut proto) = (None, None, None);
         let (mut sport, mut dport) = (None, None);
         let (mut input, mut output) = (None, None);
+        let (mut port_in, mut port_out) = (None, None);
+        let (mut icmp_type, mut mark) = (None, None);
         let (mut hooks, mut netns) = (None, None);
         // A line of rules has no newline either.
         let mut words = Words::new(text);
         while let Some(key) = words.next() {
-            const KEY: &str =
-                "one of from, to, proto, sport, dport, in, out, hook, netns, each once";
+            const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, \
+                               port-in, port-out, mark, hook, netns, each once";
             let missing = "a value";
             let Some(value) = words.next() else {
                 return Err(end(missing));
@@ -49,7 +58,35 @@ impl Described {
                 b"dport" => put(&mut dport, key, value, port, "a port from 0 to 65535")?,
                 b"in" => put(&mut input, key, value, device, "an interface name")?,
                 b"out" => put(&mut output, key, value, device, "an interface name")?,
-                b"hook" => put(&mut hooks, key, value, HookSet::parse, "hooks")?,
+                b"port-in" => put(&mut port_in, key, value, device, "an interface name")?,
+                b"port-out" => put(&mut port_out, key, value, device, "an interface name")?,
+                b"icmp-type" => {
+                    put(
+                        &mut icmp_type,
+                        key,
+                        value,
+                        IcmpType::parse,
+                        IcmpType::EXPECTED,
+                    )?;
+                }
+                b"mark" => put(&mut mark, key, value, number, "a mark such as 7 or 0x1f")?,
+                b"hook" => {
+                    let mut word = Some(value);
+                    let mut set = HookSet::EMPTY;
+                    if hooks.is_some() {
+                        return Err(problem(key.at, Some(key), "each word once"));
+                    }
+                    while let Some(value) = word.take() {
+                        let hook = Hook::parse(value.text)
+                            .ok_or_else(|| problem(value.at, Some(value), Hook::EXPECTED))?;
+                        set = set.with(hook);
+                        if words.comma().is_some() {
+                            words.next();
+                            word = words.next();
+                        }
+                    }
+                    hooks = Some(set);
+                }
                 b"netns" => put(
                     &mut netns,
                     key,
@@ -65,7 +102,8 @@ impl Described {
         if from.is_ipv4() != to.is_ipv4() {
             return Err(end("from and to of one address family"));
         }
-        let proto = proto.ok_or_else(|| end("proto PROTOCOL"))?;
+        let family = family(from);
+        let proto: Protocol = proto.ok_or_else(|| end("proto PROTOCOL"))?;
         let transport = if proto.has_ports() {
             Transport::Ports {
                 source: sport.ok_or_else(|| end("sport PORT, as the protocol has ports"))?,
@@ -74,9 +112,17 @@ impl Described {
             }
         } else if sport.is_some() || dport.is_some() {
             return Err(end("no port, as the protocol has none"));
+        } else if proto.is_icmp() {
+            let wanted = icmp_type.ok_or_else(|| {
+                end("icmp-type TYPE, perhaps with /CODE, as the protocol has types")
+            })?;
+            message(family, wanted).ok_or_else(|| end("an ICMP type of the packet's family"))?
         } else {
             Transport::Other
         };
+        if icmp_type.is_some() && !proto.is_icmp() {
+            return Err(end("no icmp-type, as the protocol has none"));
+        }
         Ok(Self {
             headers: Headers {
                 addrs: Some((from, to)),
@@ -89,6 +135,9 @@ impl Described {
             netns: netns.unwrap_or_else(host),
             input: input.unwrap_or_default(),
             output: output.unwrap_or_default(),
+            port_in: port_in.unwrap_or_default(),
+            port_out: port_out.unwrap_or_default(),
+            mark: mark.unwrap_or(0),
             hooks: hooks.unwrap_or_default(),
         })
     }
@@ -107,6 +156,21 @@ impl Described {
                 netns: self.netns,
                 input,
                 output,
+                phys_input: if input == IfName::default() {
+                    input
+                } else {
+                    self.port_in
+                },
+                phys_output: if output == IfName::default() {
+                    output
+                } else {
+                    self.port_out
+                },
+                mark: self.mark,
+                family: self
+                    .headers
+                    .addrs
+                    .map_or(Family::Ipv4, |(from, _)| family(from)),
                 headers: self.headers,
             }
         })
@@ -143,6 +207,30 @@ fn problem(at: usize, word: Option<Word<'_>>, expected: &str) -> Box<Problem> {
         rule: None,
         shadowed_by: None,
     })
+}
+
+fn family(addr: IpAddr) -> Family {
+    match addr {
+        IpAddr::V4(_) => Family::Ipv4,
+        IpAddr::V6(_) => Family::Ipv6,
+    }
+}
+
+/// The first message that is of such a type in `family`.
+fn message(family: Family, wanted: IcmpType) -> Option<Transport> {
+    (0..=u8::MAX)
+        .flat_map(|kind| (0..=u8::MAX).map(move |code| (kind, code)))
+        .find(|(kind, code)| wanted.matches(family, *kind, *code))
+        .map(|(kind, code)| Transport::Icmp { kind, code })
+}
+
+/// Decimal, or hexadecimal behind `0x`.
+fn number(text: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(text).ok()?;
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 fn address(text: &[u8]) -> Option<IpAddr> {

@@ -3,15 +3,16 @@
 //! Rules that can never match, as an earlier one matches all that they do.
 //!
 //! Judged by the canonical text: a word of the earlier rule must accept all that the same word of
-//! the later one accepts. A value of a kind that is not known here fits only itself, so that what
-//! is not understood leads to no warning.
+//! the later one accepts. A named set, or a value of a kind that is not known here, fits only
+//! itself, so that what is not understood leads to no warning.
 
-use ctrfw_core::hook::{Hook, HookSet};
 use ctrfw_core::iface::{IfName, IfPattern, IFNAMSIZ};
 use ctrfw_core::port::PortRange;
+use ctrfw_core::value::Value as _;
 use ipnet::IpNet;
 
-use crate::policy::{words, Policy};
+use crate::clause::{clauses, Clause};
+use crate::policy::Policy;
 use crate::problem::{Place, Problem, Severity};
 
 /// Most pairs of rules that are compared: a table of 100,000 rules has 5,000 million.
@@ -20,36 +21,67 @@ const MAX_PAIRS: usize = 20_000_000;
 /// A rule as words.
 struct Rule {
     allow: bool,
-    words: Vec<(String, String)>,
+    /// It leaves the decision to others.
+    audit: bool,
+    clauses: Vec<Clause>,
 }
 
 impl Rule {
     fn new(text: &str) -> Self {
+        let verb = text.split(' ').next();
         Self {
-            allow: text.starts_with("allow"),
-            words: words(text),
+            allow: verb == Some("allow"),
+            audit: verb == Some("audit"),
+            clauses: clauses(text),
         }
     }
 
-    /// Whether the rule decides about each packet that `later` would.
+    /// Whether the rule decides about each packet that `later` would match.
     fn covers(&self, later: &Self) -> bool {
-        // Packets that hide a field divide rules that allow from those that deny: only a rule that
-        // asks for nothing which a packet can hide covers one of the other verb.
-        let hidden = |key: &str| matches!(key, "from" | "to" | "proto" | "sport" | "dport");
-        if self.allow != later.allow && self.words.iter().any(|(key, _)| hidden(key)) {
+        if self.audit {
             return false;
         }
-        self.words.iter().all(|(key, wide)| {
+        // Packets that hide a field divide rules that allow from all others: only a rule that asks
+        // for nothing which a packet can hide covers one of the other kind.
+        let shown = |key: &str| {
+            matches!(
+                key,
+                "in" | "out" | "port-in" | "port-out" | "mark" | "netns" | "hook" | "family"
+            )
+        };
+        if self.allow != later.allow && !self.clauses.iter().all(|clause| shown(&clause.key)) {
+            return false;
+        }
+        self.clauses.iter().all(|wide| {
             later
-                .words
+                .clauses
                 .iter()
-                .any(|(other, narrow)| other == key && accepts(key, wide, narrow))
+                .any(|narrow| narrow.key == wide.key && accepts(wide, narrow))
         })
     }
 }
 
-/// Whether the value `wide` of `key` accepts all that `narrow` does; in doubt not.
-fn accepts(key: &str, wide: &str, narrow: &str) -> bool {
+/// Whether `wide` accepts all that `narrow`, of the same word, does; in doubt not.
+fn accepts(wide: &Clause, narrow: &Clause) -> bool {
+    if wide.text == narrow.text {
+        return true;
+    }
+    let has_all = |wide: &Clause, narrow: &Clause| {
+        narrow.values.iter().all(|narrow| {
+            let mut values = wide.values.iter();
+            values.any(|value| has(&wide.key, value, narrow))
+        })
+    };
+    match (wide.negated, narrow.negated) {
+        (false, false) => has_all(wide, narrow),
+        // To be outside of much is to be outside of each part of it.
+        (true, true) => has_all(narrow, wide),
+        _ => false,
+    }
+}
+
+/// Whether the value `wide` of `key` has all that `narrow` has; in doubt not.
+fn has(key: &str, wide: &str, narrow: &str) -> bool {
     let known = || match key {
         "from" | "to" => Some(network(wide)?.contains(&network(narrow)?)),
         "sport" | "dport" => {
@@ -57,13 +89,7 @@ fn accepts(key: &str, wide: &str, narrow: &str) -> bool {
             let (first, last) = narrow.split_once('-').unwrap_or((narrow, narrow));
             Some(wide.contains(first.parse().ok()?) && wide.contains(last.parse().ok()?))
         }
-        "in" | "out" => interface(wide, narrow),
-        "hook" => {
-            let wide = HookSet::parse(wide.as_bytes())?;
-            let narrow = HookSet::parse(narrow.as_bytes())?;
-            let fits = |hook: Hook| wide.contains(hook) || !narrow.contains(hook);
-            Some(Hook::ALL.into_iter().all(fits))
-        }
+        "in" | "out" | "port-in" | "port-out" => interface(wide, narrow),
         _ => None,
     };
     wide == narrow || known().unwrap_or(false)

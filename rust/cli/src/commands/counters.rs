@@ -34,21 +34,19 @@ pub(crate) fn print(output: &mut Output, counters: &[Counter]) -> anyhow::Result
     if !counters.is_empty() {
         writeln!(
             output.out,
-            "{:>7} {:>12} {:>15}  statement",
+            "{:>8} {:>12} {:>15}  statement",
             "rule", "packets", "bytes"
         )?;
     }
     for counter in counters {
-        let number = counter
-            .rule
-            .map_or("default".to_owned(), |rule| rule.to_string());
         let Counter {
+            name,
             packets,
             bytes,
             text,
             ..
         } = counter;
-        writeln!(output.out, "{number:>7} {packets:>12} {bytes:>15}  {text}")?;
+        writeln!(output.out, "{name:>8} {packets:>12} {bytes:>15}  {text}")?;
     }
     Ok(Outcome::Fine)
 }

@@ -21,9 +21,18 @@ pub(crate) fn run(
         return counters::run(output, module, false);
     }
     let text = module.read("rules")?;
-    let lines = (1usize..).zip(text.lines());
-    let numbered: Vec<(Option<usize>, &str)> = lines
-        .map(|(number, line)| ((!line.starts_with("default")).then_some(number), line))
+    let mut rules = 0usize;
+    let numbered: Vec<(Option<usize>, &str)> = text
+        .lines()
+        .map(|line| {
+            let verb = line.split(' ').next().unwrap_or("");
+            // The members of a set stand behind a tab.
+            let number = matches!(verb, "allow" | "deny" | "reject" | "audit").then(|| {
+                rules = rules.saturating_add(1);
+                rules
+            });
+            (number, line)
+        })
         .collect();
     if output.json {
         let statements: Vec<_> = numbered

@@ -15,7 +15,13 @@ use crate::{shadow, Outcome};
 /// Checks a table, and puts it in force in one transaction.
 pub(crate) fn run(output: &mut Output, module: &Module, args: &Load) -> anyhow::Result<Outcome> {
     let mut source = Source::read(&args.file)?;
-    let (policy, mut problems) = Policy::parse(&source.text);
+    let (policy, mut problems) = if args.append {
+        // Sets may be those of the table in force, and its rules may be edited.
+        let (base, _) = Policy::parse(module.read("rules")?.as_bytes());
+        (Policy::default(), base.problems_of_addition(&source.text))
+    } else {
+        Policy::parse(&source.text)
+    };
     let mut refused = (!problems.is_empty()).then(|| "errors in the file".to_owned());
     problems.extend(shadow::warnings(&policy).0);
     problems.sort_by_key(|problem| (problem.line, problem.column));

@@ -35,6 +35,9 @@ fn parse(text: &str) -> Value {
                 let figures = format!("expressions {expressions} {figures}");
                 all.insert(name.to_owned(), figures_of(&figures));
             }
+            ("log", Some(_)) => {
+                all.insert(name.to_owned(), figures_of(rest));
+            }
             ("last_error", _) if rest == "none" => {
                 all.insert(name.to_owned(), Value::Null);
             }

@@ -42,44 +42,79 @@ pub(crate) fn run(output: &mut Output, module: &Module, args: &Test) -> anyhow::
         bail!("{}: errors in the table", source.name);
     }
     let rules = policy.rules();
+    let probes = args.explain.then(|| policy.probes());
+    let decided: Vec<_> = described
+        .at_hooks()
+        .map(|packet| (packet, policy.decide(&packet)))
+        .collect();
+    let words = decided.iter().map(|(_, verdict)| verdict.word.len());
+    let width = words.max().unwrap_or(0).max("allow".len());
     let mut results = Vec::new();
-    for packet in described.at_hooks() {
-        let verdict = policy.decide(&packet);
+    for (packet, verdict) in &decided {
         let hook = packet.hook.rule_name();
         let number = verdict.rule.map(|index| index.saturating_add(1));
-        let before = verdict.rule.unwrap_or(rules.len());
+        let before = match verdict.failsafe {
+            true => 0,
+            false => verdict.rule.unwrap_or(rules.len()),
+        };
         let mut passed_over = Vec::new();
-        if args.explain {
+        if let Some(probes) = &probes {
             for (index, text) in rules.iter().enumerate().take(before) {
-                if let Some((key, value)) = policy.first_mismatch(index, &packet) {
-                    passed_over.push((index.saturating_add(1), text, format!("{key} {value}")));
+                if let Some(word) = probes.first_mismatch(index, packet) {
+                    passed_over.push((index.saturating_add(1), text, word));
                 }
             }
         }
-        let word = if verdict.allow { "allow" } else { "deny" };
+        let audited: Vec<_> = verdict
+            .audited
+            .iter()
+            .filter_map(|index| {
+                let (rule, line) = (index.saturating_add(1), policy.rule_line(*index));
+                Some((rule, line, rules.get(*index)?))
+            })
+            .collect();
         if output.json {
             let passed_over: Vec<_> = passed_over
                 .iter()
                 .map(|(rule, text, word)| json!({"rule": rule, "text": text, "mismatch": word}))
                 .collect();
+            let audited: Vec<_> = audited
+                .iter()
+                .map(|(rule, line, text)| json!({"rule": rule, "line": line, "text": text}))
+                .collect();
             results.push(json!({
                 "hook": hook,
-                "verdict": word,
+                "verdict": verdict.word,
                 "rule": number,
                 "line": verdict.line,
                 "text": verdict.text,
+                "failsafe": verdict.failsafe,
+                "failsafe_if_own": verdict.failsafe_if_own,
+                "audited": audited,
                 "passed_over": passed_over,
             }));
             continue;
         }
         let style = if verdict.allow { GOOD } else { BAD };
         let why = match (number, verdict.line) {
+            _ if verdict.failsafe => format!("before all rules: {}", verdict.text),
             (Some(rule), Some(line)) => format!("rule {rule} (line {line}): {}", verdict.text),
             (_, Some(line)) => format!("no rule matches; line {line}: {}", verdict.text),
             _ => "no rule matches, and no default holds".to_owned(),
         };
-        let word = paint(style, format_args!("{word:<5}"));
+        let word = paint(style, format_args!("{:<width$}", verdict.word));
         writeln!(output.out, "{hook:<12}  {word}  {why}")?;
+        if verdict.failsafe_if_own {
+            let note = "if the address is the host's own, the failsafe lets it pass";
+            writeln!(output.out, "{:14}{note}", "")?;
+        }
+        for (rule, line, text) in audited {
+            writeln!(
+                output.out,
+                "{:14}audited by rule {rule} (line {line}): {text}",
+                ""
+            )?;
+        }
         for (rule, text, word) in passed_over {
             let note = paint(DIM, format_args!("not rule {rule}, for \"{word}\": {text}"));
             writeln!(output.out, "{:14}{note}", "")?;
