@@ -26,6 +26,10 @@ else
 	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" modules
 endif
 
+.PHONY: command
+command: ## build the user's command, build/ctrfw
+	@scripts/build-command.sh
+
 .PHONY: check
 check: ## formatting, clippy, kernel style, shellcheck, ruff
 	@scripts/check.sh

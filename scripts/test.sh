@@ -25,6 +25,7 @@ tally() {
 
 "$TOP/scripts/host-packages.sh"
 "$TOP/scripts/build-module.sh" "$flavour"
+"$TOP/scripts/build-command.sh"
 
 if [ "$flavour" = stock ] && [ $# = 0 ]; then
 	rc=0
