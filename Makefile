@@ -9,6 +9,12 @@ KDIR ?=
 # Arguments for pytest: make test-fast TESTS="-k conntrack"
 TESTS ?=
 
+# Rows of tests/engines/rows/__init__.py; all of them, if none is named.
+ENGINES ?=
+
+# How many pairs make oracle compares.
+PAIRS ?= 100000000
+
 # For the host's own kernel: the module built in place if there is one, or the
 # one of the build root.
 KO = $(firstword $(wildcard ctrfw.ko) build/stock/ctrfw.ko)
@@ -46,6 +52,18 @@ test-fast: ## all scenarios on User Mode Linux, at native speed
 test-debug: ## all scenarios on a kernel with KASAN and other checkers
 	@scripts/test.sh uml-debug $(TESTS)
 
+.PHONY: test-engines
+test-engines: ## the policies beside every engine (ENGINES="docker podman", LANE=uml)
+	@LANE="$(LANE)" scripts/test-engines.sh $(ENGINES)
+
+.PHONY: oracle
+oracle: ## compare the policy engine with a linear oracle (PAIRS=100000000)
+	@scripts/oracle.sh $(PAIRS)
+
+.PHONY: bench
+bench: ## measure all (PARTS="engine kernel ...", CLASSBENCH=dir, COMPARE=old.json)
+	@PARTS="$(PARTS)" CLASSBENCH="$(CLASSBENCH)" PEERS="$(PEERS)" ENGINE="$(ENGINE)" COMPARE="$(COMPARE)" scripts/bench.sh
+
 .PHONY: demo
 demo: ## a container, a rule, a trace: what ctrfw is for, in a minute
 	@scripts/build-module.sh stock
@@ -62,8 +80,13 @@ shell: ## a shell in the guest, with the module loaded
 	@qemu/run.sh --interactive
 
 .PHONY: install
-install: ## install the module for this host's kernel
-	@scripts/install.sh "$(KDIR)"
+install: ## install module, command and unit (DESTDIR and PREFIX are honoured)
+	@[ -x build/ctrfw ] || scripts/build-command.sh
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install.sh install "$(KDIR)"
+
+.PHONY: uninstall
+uninstall: ## take away what make install has put there
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install.sh uninstall
 
 .PHONY: insmod
 insmod: ## load the module into this host's kernel

@@ -38,6 +38,14 @@ module! {
             default: 1_000,
             description: "Most named sets in the table",
         },
+        max_bytes: u32 {
+            default: 134_217_728,
+            description: "Most bytes of memory that the table may take, without its counters",
+        },
+        flow_cache: u32 {
+            default: 4096,
+            description: "Flows that each CPU remembers the verdicts for; 0: none",
+        },
         trace_rate: u32 {
             default: 100,
             description: "Most trace lines a second in the long run",
@@ -46,6 +54,10 @@ module! {
             // About what fits into Debian's kernel log of 128 KiB.
             default: 400,
             description: "Most trace lines at once",
+        },
+        trace_bytes: u32 {
+            default: 16_777_216,
+            description: "Most bytes that traced events take, on all CPUs together, while they are traced or read",
         },
         log_rate: u32 {
             default: 20,
@@ -74,8 +86,11 @@ impl kernel::Module for Ctrfw {
             rules: module_parameters::max_rules.value() as usize,
             values: module_parameters::max_values.value() as usize,
             sets: module_parameters::max_sets.value() as usize,
+            bytes: module_parameters::max_bytes.value() as usize,
+            flow_cache: module_parameters::flow_cache.value() as usize,
             trace_rate: module_parameters::trace_rate.value(),
             trace_burst: module_parameters::trace_burst.value(),
+            trace_bytes: module_parameters::trace_bytes.value() as usize,
             log_rate: module_parameters::log_rate.value(),
             log_burst: module_parameters::log_burst.value(),
         };

@@ -28,13 +28,7 @@ mkdir -p "$out"
 exec {lock}>"$BUILD/$flavour/.lock"
 flock "$lock"
 
-# An output of another tree, or of another place, would mix two kernels.
-stamp="$tree $TOP"
-if [ "$(cat "$out/.tree" 2>/dev/null)" != "$stamp" ]; then
-	drop_tree "$out"
-	mkdir -p "$out"
-	echo "$stamp" >"$out/.tree"
-fi
+keep_output "$out" "$tree"
 
 logged "$log" "building the module for the $flavour kernel${2:+ (${2#--})}" "the compiler's message says where." \
 	"$TOP/scripts/in-root.sh" "$root" make -C "$tree" M="$TOP" MO="$out" \

@@ -117,3 +117,14 @@ drop_tree() {
 	fi
 	rm -rf --one-file-system "$1"
 }
+
+# keep_output DIR TREE: empties DIR, where modules are built, unless all in it is of this kernel tree and
+# this checkout: an output of another tree, or of another place, would mix two kernels.
+keep_output() {
+	local out=$1 stamp="$2 $TOP"
+	if [ "$(cat "$out/.tree" 2>/dev/null)" != "$stamp" ]; then
+		drop_tree "$out"
+		mkdir -p "$out"
+		echo "$stamp" >"$out/.tree"
+	fi
+}

@@ -3,6 +3,8 @@
 #
 # Runs the unit tests on this machine: those of the pure core with the build
 # root's cargo, those of ctrfw-paths with its Python. Leaves "N passed, N failed" in build/results/unit/summary.
+# Random cases are the same each time, so that a run has no luck, good or bad: PROPTEST_RNG_SEED=N has
+# others, and PROPTEST_CASES=N more.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -13,7 +15,7 @@ rm -f "$out/summary"
 
 say "unit tests (cargo test; log: $out/output.log)"
 rc=0
-"$TOP/scripts/in-root.sh" "$root" env CARGO_TARGET_DIR="$BUILD/cargo" \
+"$TOP/scripts/in-root.sh" "$root" env CARGO_TARGET_DIR="$BUILD/cargo" PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-1}" \
 	cargo test --manifest-path "$TOP/rust/Cargo.toml" --workspace --locked --release --no-fail-fast -- "$@" \
 	>"$out/output.log" 2>&1 </dev/null || rc=$?
 

@@ -2,6 +2,7 @@
 
 //! What happens to a packet at a hook.
 
+use ctrfw_core::cache::{Recall, Remembered};
 use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
@@ -12,30 +13,33 @@ use ctrfw_core::reject::Answer;
 use ctrfw_core::rule::{Decision, Mode, Verb};
 use kernel::sync::atomic::Relaxed;
 
+use super::flows::{names, Around, Trail};
 use super::table::Table;
-use super::{trace, Firewall};
-use crate::sys::net::{name_of, Net};
-use crate::sys::netfilter::{Handler, HookOps, HookState, Verdict, PRIORITY_FIRST};
+use super::{sockets, trace, tracking, Firewall};
+use crate::sys::net::Net;
+use crate::sys::netfilter::{
+    Handler, HookOps, HookState, Verdict, PF_IPV4, PF_IPV6, PRIORITY_FIRST,
+};
 use crate::sys::skbuff::SkBuff;
 
 /// The five hooks of both families.
 pub(crate) struct Hooks;
 
-const fn hook(family: Family, hook: Hook) -> HookOps {
-    HookOps::new::<Hooks>(family, hook, PRIORITY_FIRST)
+const fn hook<const PF: u8, const HOOK: u8>() -> HookOps {
+    HookOps::new::<Hooks, HOOK, PF>(PRIORITY_FIRST)
 }
 
 static HOOKS: [HookOps; 10] = [
-    hook(Family::Ipv4, Hook::PreRouting),
-    hook(Family::Ipv4, Hook::LocalIn),
-    hook(Family::Ipv4, Hook::Forward),
-    hook(Family::Ipv4, Hook::LocalOut),
-    hook(Family::Ipv4, Hook::PostRouting),
-    hook(Family::Ipv6, Hook::PreRouting),
-    hook(Family::Ipv6, Hook::LocalIn),
-    hook(Family::Ipv6, Hook::Forward),
-    hook(Family::Ipv6, Hook::LocalOut),
-    hook(Family::Ipv6, Hook::PostRouting),
+    hook::<PF_IPV4, { Hook::PreRouting as u8 }>(),
+    hook::<PF_IPV4, { Hook::LocalIn as u8 }>(),
+    hook::<PF_IPV4, { Hook::Forward as u8 }>(),
+    hook::<PF_IPV4, { Hook::LocalOut as u8 }>(),
+    hook::<PF_IPV4, { Hook::PostRouting as u8 }>(),
+    hook::<PF_IPV6, { Hook::PreRouting as u8 }>(),
+    hook::<PF_IPV6, { Hook::LocalIn as u8 }>(),
+    hook::<PF_IPV6, { Hook::Forward as u8 }>(),
+    hook::<PF_IPV6, { Hook::LocalOut as u8 }>(),
+    hook::<PF_IPV6, { Hook::PostRouting as u8 }>(),
 ];
 
 impl Handler for Hooks {
@@ -43,24 +47,38 @@ impl Handler for Hooks {
         &HOOKS
     }
 
+    #[inline(always)]
     fn handle(skb: &SkBuff, state: &HookState<'_>) -> Verdict {
-        if state.hook() == Hook::PreRouting && skb.repeats_pre_routing(state.net()) {
+        // Constants, as long as nobody else has seen the state.
+        let (hook, family, net) = (state.hook(), state.family(), state.net());
+        if hook == Hook::PreRouting && skb.repeats_pre_routing(net) {
             // Judged, counted and traced when it was on the bridge.
-            return Verdict::Accept;
+            return Verdict::ACCEPT;
         }
         let read_side = state.read_side();
         let Some(firewall) = Firewall::get(read_side) else {
-            return Verdict::Accept;
+            return Verdict::ACCEPT;
         };
-        firewall.stats.seen(state.hook(), skb.data_len());
-        let table = firewall
-            .table
-            .read(read_side)
-            .filter(|table| !table.is_empty());
-        if table.is_none() && !trace::enabled() {
-            return Verdict::Accept;
+        firewall.stats.seen(hook);
+        let table = firewall.table.read(read_side);
+        if trace::enabled() {
+            let table = table.filter(|table| !table.is_empty());
+            return firewall.judge(table, skb, state, None);
         }
-        firewall.judge(table, skb, state)
+        let Some(table) = table else {
+            return Verdict::ACCEPT;
+        };
+        if !table.policy.reaches(hook, family, net.id()) {
+            table.pass_by(skb, family);
+            return Verdict::ACCEPT;
+        }
+        if !firewall.flows.exist() {
+            return firewall.judge(Some(table), skb, state, None);
+        }
+        if table.looks_around {
+            return firewall.look_around(table, skb, state);
+        }
+        firewall.recall(table, (hook, family), skb, state, &Around::default())
     }
 
     fn namespace_added(_net: &Net) {
@@ -76,63 +94,164 @@ impl Handler for Hooks {
     }
 }
 
+impl Table {
+    /// Counts a packet about which nobody decides, as none of its statements is for the hook. Any context.
+    #[inline]
+    fn pass_by(&self, skb: &SkBuff, family: Family) {
+        if let (Some(slot), false) = (self.policy.nobody_slot(), self.is_empty()) {
+            self.add(slot, Headers::len_of(family, &skb.network()));
+        }
+    }
+}
+
 impl Firewall {
-    /// Judges a packet by the table, and traces it. Softirq or process context, under RCU.
-    fn judge(&self, table: Option<&Table>, skb: &SkBuff, state: &HookState<'_>) -> Verdict {
+    /// What was decided about such packets, or what is decided about this one. Any context, under RCU.
+    #[inline(always)]
+    fn recall(
+        &self,
+        table: &Table,
+        (hook, family): (Hook, Family),
+        skb: &SkBuff,
+        state: &HookState<'_>,
+        around: &Around,
+    ) -> Verdict {
+        let trail = self.flows.trail(table, (hook, family), skb, state, around);
+        let Some(trail) = trail else {
+            return self.judge(Some(table), skb, state, None);
+        };
+        match self.flows.find(table, &trail) {
+            Recall::Known(Remembered { slot, dropped }) => {
+                table.add(slot, trail.len);
+                if !dropped {
+                    return Verdict::ACCEPT;
+                }
+                self.stats.dropped(hook);
+                Verdict::DROP
+            }
+            // Whoever gets the trail itself has it written to memory before the search.
+            Recall::Again => self.judge(Some(table), skb, state, Some(&{ trail })),
+            Recall::New => self.judge(Some(table), skb, state, None),
+        }
+    }
+
+    /// The same where rules ask for more than the headers tell. Out of line: what is asked for little keeps
+    /// others' way long.
+    #[inline(never)]
+    fn look_around(&self, table: &Table, skb: &SkBuff, state: &HookState<'_>) -> Verdict {
+        let mut around = Around::default();
+        if !around.look(table, skb, state) {
+            return self.judge(Some(table), skb, state, None);
+        }
+        let place = (state.hook(), state.family());
+        self.recall(table, place, skb, state, &around)
+    }
+
+    /// Judges a packet by the table, and traces it; what was decided is remembered if there is a `trail`.
+    /// Softirq or process context, under RCU.
+    ///
+    /// Out of line, as it has a large stack frame.
+    #[inline(never)]
+    fn judge(
+        &self,
+        table: Option<&Table>,
+        skb: &SkBuff,
+        state: &HookState<'_>,
+        trail: Option<&Trail<'_>>,
+    ) -> Verdict {
         let headers = Headers::parse(state.family(), &skb.network());
         let tracing = trace::enabled();
+        // A trace may have begun only now.
+        let trail = trail.filter(|_| !tracing);
         let needs = table.map_or_else(Needs::default, Table::needs);
-        let mut packet = Packet {
-            hook: state.hook(),
-            netns: state.net().id(),
-            input: IfName::default(),
-            output: IfName::default(),
-            phys_input: IfName::default(),
-            phys_output: IfName::default(),
-            mark: skb.mark(),
-            family: state.family(),
-            headers,
-        };
-        if tracing || needs.interfaces {
-            packet.input = name_of(state.input());
-            packet.output = name_of(state.output());
+        let mut packet = Packet::new(state.hook(), state.net().id(), state.family(), headers);
+        let (devices, ports) = (tracing || needs.interfaces, tracing || needs.ports);
+        if devices || ports {
+            let names = trail.and_then(Trail::names).copied();
+            let names = names.unwrap_or_else(|| self::names(skb, state, devices, ports));
+            [packet.input, packet.output] = names.devices.map(IfName::from_words);
+            [packet.phys_input, packet.phys_output] = names.ports.map(IfName::from_words);
         }
-        if tracing || needs.ports {
-            packet.phys_input = name_of(skb.phys_input(state.net()));
-            packet.phys_output = name_of(skb.phys_output());
+        if tracing || needs.mark {
+            packet.mark = skb.mark();
+        }
+        let read_side = state.read_side();
+        let traced = if tracing {
+            self.tracer.needs(read_side)
+        } else {
+            Needs::default()
+        };
+        let asking = table.filter(|table| table.asks_for_flow(packet.hook, packet.netns));
+        let mut tracking = asking.and_then(|_| self.tracking.get(read_side));
+        if tracing {
+            tracking = tracking.or_else(|| self.tracer.tracking(&packet, read_side));
+        }
+        if let Some(tracking) = tracking {
+            packet.flow = tracking::flow(tracking, skb, state, &packet);
+        }
+        if table.is_some_and(|table| table.asks_for_cgroup(packet.hook, packet.netns))
+            || traced.cgroups.contains(packet.hook)
+        {
+            let lookup = table.and_then(|table| table.lookup.as_deref());
+            let lookup = lookup.or_else(|| self.tracer.lookup(read_side));
+            sockets::tell_cgroup(&mut packet, lookup, skb, state);
         }
         // Of the two hooks that do not tell whose a packet is. Broadcast is for the host as well.
-        let own = |addr| match state.hook() {
-            Hook::PreRouting => state.net().takes(addr, state.input()),
-            _ => state.net().owns(addr, state.output()),
+        let mut routed = false;
+        let own = |addr| {
+            routed = true;
+            match state.hook() {
+                Hook::PreRouting => state.net().takes(addr, state.input()),
+                _ => state.net().owns(addr, state.output()),
+            }
         };
         let mut audited = false;
-        let decision = Table::decide(table, &packet, own, |table, decision| {
+        let (decision, slot) = Table::decide(table, &packet, own, |table, decision| {
             audited = true;
             self.log(table, state, &packet, decision);
         });
         if packet.headers.unparsed.is_some() {
-            self.stats.unparsed(packet.hook, packet.headers.len);
+            self.stats.unparsed(packet.hook);
         }
         let mode = table.map_or(Mode::Enforce, |table| table.policy.mode());
         let refused = decision.verb.refuses();
         if audited || (refused && mode == Mode::Audit) {
-            self.stats.would_drop(packet.hook, packet.headers.len);
+            self.stats.would_drop(packet.hook);
         }
         if tracing {
             self.tracer.trace(skb, state, &packet, decision, mode);
         }
         if let Some(table) = table {
             self.log(table, state, &packet, decision);
+            // What routing has a say in, or what takes more than to be counted, is not remembered.
+            if let (Some(trail), Some(slot), false) = (trail, slot, routed || audited) {
+                let plain = match decision.verb {
+                    Verb::Allow => true,
+                    Verb::Deny => mode == Mode::Enforce,
+                    Verb::Reject(_) | Verb::Audit | Verb::Queue(_) => false,
+                };
+                if plain && table.log(decision).is_none() {
+                    let dropped = refused;
+                    let value = Remembered { slot, dropped };
+                    self.flows.remember(table, trail, value);
+                }
+            }
         }
-        if !refused || mode == Mode::Audit {
-            return Verdict::Accept;
+        if mode == Mode::Audit {
+            return Verdict::ACCEPT;
         }
-        self.stats.dropped(packet.hook, packet.headers.len);
+        match decision.verb {
+            // Netfilter drops what is queued when the hooks go. What came after that would go on at
+            // the wrong place.
+            Verb::Queue(_) if self.retired.load(Relaxed) => return Verdict::DROP,
+            Verb::Queue(queue) => return Verdict::queue(queue),
+            _ if !refused => return Verdict::ACCEPT,
+            _ => {}
+        }
+        self.stats.dropped(packet.hook);
         if let (Verb::Reject(answer), Some(table)) = (decision.verb, table) {
             reject(table, answer, skb, state, &packet);
         }
-        Verdict::Drop
+        Verdict::DROP
     }
 
     /// Logs a packet about which that was decided, if it is to be logged.

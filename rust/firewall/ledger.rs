@@ -1,96 +1,96 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What statements had counted before the table in force took their table's place.
+//! The slots that statements count in, and where their counts begin.
 
-use ctrfw_core::rule::Decider;
+use ctrfw_core::memory::NoMemory;
+use ctrfw_core::slot::{Slot, Slots};
 use kernel::prelude::*;
 
+use super::memory::KernelMemory;
+use super::snapshot::Snapshot;
 use super::table::Table;
 use crate::sys::counters::Count;
+use crate::sys::task;
 
-/// What the statements of the table in force had counted in the tables before it, which had the same
-/// statements among theirs: `>>` keeps the counters.
+/// What writers know of the counters of the table in force. A statement that a new table has of the old
+/// one keeps its slot, and goes on counting there.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    rules: KVVec<Count>,
-    defaults: KVVec<Count>,
-    nobody: Count,
-    failsafe: Count,
+    slots: Slots<KernelMemory>,
+    /// What each slot had counted before its statement had it, or began anew. Behind the end it is
+    /// nothing.
+    before: KVVec<Count>,
+    /// How many times the counters of this table, or of one of those before it, began anew.
+    resets: u64,
 }
 
 impl Ledger {
-    fn before(&self, decider: Decider) -> Count {
-        let before = match decider {
-            Decider::Rule(index) => self.rules.get(index),
-            Decider::Default(index) => self.defaults.get(index),
-            Decider::Nobody => Some(&self.nobody),
-            Decider::Failsafe => Some(&self.failsafe),
-        };
-        before.copied().unwrap_or_default()
+    /// The slots as they are. Process context.
+    pub(super) fn slots(&self) -> Result<Slots<KernelMemory>, NoMemory> {
+        self.slots.duplicate()
     }
 
-    /// What `decider` of `table` has counted in all.
-    pub(crate) fn total(&self, table: &Table, decider: Decider) -> Count {
-        self.before(decider).plus(table.count(decider))
+    /// Notes where the counts of the statements of `table` begin that have slots which are free here.
+    /// Nobody counts in these yet. Process context.
+    ///
+    /// It may be called in vain, or fail: what is noted of free slots has no meaning.
+    pub(super) fn note(&mut self, table: &Table, slots: &Slots<KernelMemory>) -> Result {
+        for slot in slots.since(&self.slots) {
+            task::cond_resched();
+            let count = table.count(slot);
+            let index = slot.index();
+            if count != Count::default() {
+                while self.before.len() <= index {
+                    self.before.push(Count::default(), GFP_KERNEL)?;
+                }
+            }
+            if let Some(before) = self.before.get_mut(index) {
+                *before = count;
+            }
+        }
+        Ok(())
     }
 
-    /// Room for all that `table` has counted, and for `rules` rules. Process context.
-    pub(crate) fn with_room_for(table: &Table, rules: usize) -> Result<Self> {
-        Ok(Self {
-            rules: KVVec::with_capacity(rules, GFP_KERNEL)?,
-            defaults: KVVec::with_capacity(table.policy.defaults().len(), GFP_KERNEL)?,
-            nobody: Count::default(),
-            failsafe: Count::default(),
-        })
+    /// Has the counts of a table's statements begin at what they were. Process context.
+    ///
+    /// On an error nothing changes.
+    pub(super) fn reset(&mut self, counted: &Snapshot) -> Result {
+        while self.before.len() < self.slots.len() {
+            self.before.push(Count::default(), GFP_KERNEL)?;
+        }
+        for (slot, count) in counted.counts() {
+            task::cond_resched();
+            if let Some(before) = self.before.get_mut(slot.index()) {
+                *before = before.plus(count);
+            }
+        }
+        self.resets = self.resets.wrapping_add(1);
+        Ok(())
     }
 
-    /// Takes down what the statements of `new` counted in `old`, and what `older` knew of them. Its
-    /// rules are those of `old` and others behind them, in this `order` if there is one. The room is
-    /// there.
-    pub(crate) fn take_over(
-        &mut self,
-        older: &Ledger,
-        old: &Table,
-        new: &Table,
-        order: Option<&[u32]>,
-    ) {
-        let known = old.policy.rules().len();
-        let total = |index: usize| match index < known {
-            true => older.total(old, Decider::Rule(index)),
-            false => Count::default(),
-        };
-        let mut push = |index| drop(self.rules.push_within_capacity(total(index)));
-        match order {
-            Some(order) => order.iter().for_each(|index| push(*index as usize)),
-            None => (0..known).for_each(push),
+    /// A number that is another one after a reset.
+    pub(super) fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Has `slots` taken, but for those of statements that are gone.
+    pub(super) fn turn(&mut self, mut slots: Slots<KernelMemory>, gone: &[Slot]) {
+        for slot in gone {
+            task::cond_resched();
+            slots.give_back(*slot);
         }
-        for (index, (was, is)) in old
-            .policy
-            .defaults()
-            .iter()
-            .zip(new.policy.defaults())
-            .enumerate()
-        {
-            // A default that says something else now begins anew.
-            let total = if was.default == is.default {
-                older.total(old, Decider::Default(index))
-            } else {
-                Count::default()
-            };
-            drop(self.defaults.push_within_capacity(total));
-        }
-        self.nobody = older.total(old, Decider::Nobody);
-        if old.policy.failsafe() == new.policy.failsafe() {
-            self.failsafe = older.total(old, Decider::Failsafe);
-        }
+        self.slots = slots;
+    }
+
+    /// What the statement of `table`, which is in force, has counted that has this slot.
+    pub(super) fn total(&self, table: &Table, slot: Slot) -> Count {
+        let before = self.before.get(slot.index()).copied().unwrap_or_default();
+        table.count(slot).minus(before)
     }
 
     /// How many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
-        let entries = self
-            .rules
-            .capacity()
-            .saturating_add(self.defaults.capacity());
-        entries.saturating_mul(size_of::<Count>())
+        let before = self.before.capacity().saturating_mul(size_of::<Count>());
+        self.slots.memory().saturating_add(before)
     }
 }

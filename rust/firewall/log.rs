@@ -122,14 +122,15 @@ impl Logger {
             return;
         };
         let hash = quota.secret.hash(packet, decision.decider);
-        let now = time::monotonic_ns() / 1_000_000;
-        let permit = || self.throttle.admit();
-        let outcome = account(&quota.entries, hash, now, log.every.millis(), permit);
+        let now = time::monotonic_ns();
+        let permit = || self.throttle.admit(now);
+        let millis = now / 1_000_000;
+        let outcome = account(&quota.entries, hash, millis, log.every.millis(), permit);
         if let Outcome::Line { held_back, untold } = outcome {
             if untold != 0 {
                 self.untold.add(untold, Relaxed);
             }
-            let (prefix, mode) = (table.policy.prefix(&log), table.policy.mode());
+            let (prefix, mode) = (table.policy.prefix(decision.decider), table.policy.mode());
             self.print(prefix, state, packet, decision, mode, held_back);
         }
     }

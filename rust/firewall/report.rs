@@ -72,6 +72,8 @@ pub(crate) enum Subject {
     Rules,
     /// `/proc/ctrfw/trace`
     Trace,
+    /// `/proc/ctrfw/counters`
+    Counters,
 }
 
 impl fmt::Display for Subject {
@@ -79,6 +81,7 @@ impl fmt::Display for Subject {
         f.write_str(match self {
             Self::Rules => "rules",
             Self::Trace => "trace",
+            Self::Counters => "counters",
         })
     }
 }

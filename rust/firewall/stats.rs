@@ -46,25 +46,25 @@ impl Stats {
             .wrapping_add(kind as usize)
     }
 
-    /// Counts a packet of `bytes` bytes that came to `hook`. Any context, as for the others.
+    /// Counts a packet that came to `hook`. Any context, as for the others.
     #[inline(always)]
-    pub(crate) fn seen(&self, hook: Hook, bytes: u32) {
-        self.0.add(Self::index(hook, Kind::Seen), bytes);
+    pub(crate) fn seen(&self, hook: Hook) {
+        self.0.increment(Self::index(hook, Kind::Seen));
     }
 
     /// Counts a packet that was refused.
-    pub(crate) fn dropped(&self, hook: Hook, bytes: u32) {
-        self.0.add(Self::index(hook, Kind::Dropped), bytes);
+    pub(crate) fn dropped(&self, hook: Hook) {
+        self.0.increment(Self::index(hook, Kind::Dropped));
     }
 
     /// Counts a packet that could not be parsed.
-    pub(crate) fn unparsed(&self, hook: Hook, bytes: u32) {
-        self.0.add(Self::index(hook, Kind::Unparsed), bytes);
+    pub(crate) fn unparsed(&self, hook: Hook) {
+        self.0.increment(Self::index(hook, Kind::Unparsed));
     }
 
     /// Counts a packet that would be refused if what audits were in earnest.
-    pub(crate) fn would_drop(&self, hook: Hook, bytes: u32) {
-        self.0.add(Self::index(hook, Kind::WouldDrop), bytes);
+    pub(crate) fn would_drop(&self, hook: Hook) {
+        self.0.increment(Self::index(hook, Kind::WouldDrop));
     }
 
     /// What has been counted at `hook`.

@@ -4,12 +4,16 @@
 
 use core::net::IpAddr;
 
+use ctrfw_core::generation::Generation;
+use ctrfw_core::hook::Hook;
 use ctrfw_core::matcher::Needs;
+use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
 use ctrfw_core::rule::{Decider, Decision, Log, Mode, Verb};
+use ctrfw_core::slot::{Slot, Slots};
 use kernel::prelude::*;
-use kernel::sync::{Arc, UniqueArc};
+use kernel::sync::Arc;
 
 use super::draft::{Draft, Finished};
 use super::ledger::Ledger;
@@ -19,26 +23,41 @@ use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::counters::{Count, Counters};
 use crate::sys::reject::Rejecter;
+use crate::sys::socket::SocketLookup;
 
 /// The policy and what its statements have counted; never changed once it is in force.
 pub(crate) struct Table {
     /// The policy
     pub(crate) policy: Policy<KernelMemory>,
-    /// One for each rule, one for each default, one for the packets that no statement decided, and one
-    /// for the `failsafe`.
+    /// Its number, which no other table in force has had.
+    pub(super) generation: Generation,
+    /// Whether its rules ask for anything that no header tells.
+    pub(super) looks_around: bool,
+    /// One for each slot of its statements, shared with the tables before it and behind it that had or
+    /// will have the same statements.
     counters: Counters,
     /// What rejected packets are answered with; there if any statement rejects.
     pub(crate) rejecter: Option<Arc<Rejecter>>,
+    /// What finds the sockets that packets are for; there if any statement asks for their cgroups.
+    pub(super) lookup: Option<Arc<SocketLookup>>,
     /// What was logged lately, if anything may be logged.
     pub(super) quota: Option<Quota>,
 }
 
 impl Table {
-    fn new(policy: Policy<KernelMemory>, rejecter: Option<Arc<Rejecter>>) -> Result<Self> {
-        let statements = policy.rules().len().saturating_add(policy.defaults().len());
+    fn new(
+        policy: Policy<KernelMemory>,
+        generation: Generation,
+        counters: Counters,
+        rejecter: Option<Arc<Rejecter>>,
+        lookup: Option<Arc<SocketLookup>>,
+    ) -> Result<Self> {
         Ok(Self {
-            counters: Counters::new(statements.saturating_add(2))?,
+            generation,
+            looks_around: policy.needs() != Needs::default(),
+            counters,
             rejecter,
+            lookup,
             quota: policy.logs().then(Quota::new).transpose()?,
             policy,
         })
@@ -53,7 +72,19 @@ impl Table {
     /// Which fields of a packet its rules ask for.
     #[inline]
     pub(crate) fn needs(&self) -> Needs {
-        self.policy.matches().needs()
+        self.policy.needs()
+    }
+
+    /// Whether its rules ask for what connection tracking knows of packets at a hook. Any context.
+    #[inline]
+    pub(super) fn asks_for_flow(&self, hook: Hook, netns: NetnsId) -> bool {
+        self.needs().flows.contains(hook) && self.policy.flow_scope().contains(netns)
+    }
+
+    /// Whether its rules ask for the cgroups of packets' sockets at a hook. Any context.
+    #[inline]
+    pub(super) fn asks_for_cgroup(&self, hook: Hook, netns: NetnsId) -> bool {
+        self.needs().cgroups.contains(hook) && self.policy.cgroup_scope().contains(netns)
     }
 
     /// Whether and how a packet is logged about which that was decided.
@@ -63,7 +94,13 @@ impl Table {
         self.policy.log(decision)
     }
 
-    /// Decides about a packet, and counts it; `own` tells whose an address is, for the `failsafe`, and
+    /// Counts a packet of `bytes` bytes in a slot. Any context.
+    #[inline(always)]
+    pub(super) fn add(&self, slot: Slot, bytes: u32) {
+        self.counters.add(slot.index(), bytes);
+    }
+
+    /// Decides about a packet, and counts it, in the slot that is told as well; `own` tells whose an address is, for the `failsafe`, and
     /// `audited` is called for each rule that audits the packet. Any
     /// context.
     pub(crate) fn decide(
@@ -71,47 +108,40 @@ impl Table {
         packet: &Packet,
         own: impl FnOnce(IpAddr) -> bool,
         mut audited: impl FnMut(&Self, Decision),
-    ) -> Decision {
+    ) -> (Decision, Option<Slot>) {
         let Some(table) = table else {
-            return Decision {
+            let decision = Decision {
                 verb: Verb::Allow,
                 decider: Decider::Nobody,
             };
+            return (decision, None);
         };
-        let count = |decider| {
-            let index = table.counter_index(decider);
-            table.counters.add(index, packet.headers.len);
+        let count = |slot: Option<Slot>| {
+            if let Some(slot) = slot {
+                table.add(slot, packet.headers.len);
+            }
         };
-        let decision = if table.policy.is_failsafe(packet, own) {
-            Decision {
+        let (decision, slot) = if table.policy.is_failsafe(packet, own) {
+            let decision = Decision {
                 verb: Verb::Allow,
                 decider: Decider::Failsafe,
-            }
+            };
+            (decision, table.policy.failsafe_slot())
         } else {
-            table.policy.decide(packet, |index| {
+            table.policy.judge(packet, |index, slot| {
                 let decider = Decider::Rule(index);
-                count(decider);
+                count(slot);
                 let verb = Verb::Audit;
                 audited(table, Decision { verb, decider });
             })
         };
-        count(decision.decider);
-        decision
+        count(slot);
+        (decision, slot)
     }
 
-    fn counter_index(&self, decider: Decider) -> usize {
-        let (rules, defaults) = (self.policy.rules().len(), self.policy.defaults().len());
-        match decider {
-            Decider::Rule(index) => index,
-            Decider::Default(index) => rules.wrapping_add(index),
-            Decider::Nobody => rules.wrapping_add(defaults),
-            Decider::Failsafe => rules.wrapping_add(defaults).wrapping_add(1),
-        }
-    }
-
-    /// What `decider` has counted since this table is in force.
-    pub(super) fn count(&self, decider: Decider) -> Count {
-        self.counters.sum(self.counter_index(decider))
+    /// What was counted in a slot, whatever statements had it.
+    pub(super) fn count(&self, slot: Slot) -> Count {
+        self.counters.sum(slot.index())
     }
 
     /// How many bytes of memory the table takes.
@@ -129,34 +159,48 @@ impl Firewall {
     /// On an error the old table stays in force. Afterwards no packet is judged by the old one.
     pub(crate) fn commit(&self, draft: Draft) -> Result<(), Obstacle> {
         let mut writers = self.writers.lock();
+        writers.check(draft.condition())?;
         let kept = if draft.append {
             self.table.load()
         } else {
             None
         };
+        let mut slots = match &kept {
+            Some(_) => writers.ledger.slots()?,
+            None => Slots::default(),
+        };
         let Finished {
             policy,
-            order,
+            gone,
             rejecter,
-        } = draft.finish(kept.as_deref())?;
-        let ledger = match (&kept, &order) {
-            (None, _) => Ledger::default(),
-            (Some(old), None) => Ledger::with_room_for(old, old.policy.rules().len())?,
-            (Some(old), Some(order)) => Ledger::with_room_for(old, order.len())?,
+            conntrack,
+            lookup,
+        } = draft.finish(kept.as_deref(), &mut slots)?;
+        let counters = match &kept {
+            Some(old) => old.counters.resized(slots.len())?,
+            None => Counters::new(slots.len())?,
         };
-        let table = Arc::new(Table::new(policy, rejecter)?, GFP_KERNEL)?;
-        let mut ledger = UniqueArc::new(ledger, GFP_KERNEL)?;
+        let generation = writers.generation.next();
+        let table = Table::new(policy, generation, counters, rejecter, lookup)?;
+        let table = Arc::new(table, GFP_KERNEL)?;
+        if kept.is_some() {
+            writers.ledger.note(&table, &slots)?;
+        }
+        let scope = *table.policy.flow_scope();
+        let replaced = self
+            .tracking
+            .change(scope, conntrack, || self.table.replace(Some(table.clone())))?;
 
         // From here on nothing can fail.
-        if let Some(old) = self.table.replace(Some(table.clone())) {
+        if let Some(old) = replaced {
             self.logger.forget(&old);
         }
-        if let Some(old) = &kept {
-            // Nobody counts in the old table any more.
-            ledger.take_over(&writers.ledger, old, &table, order.as_deref());
+        if kept.is_none() {
+            writers.ledger = Ledger::default();
         }
-        writers.ledger = ledger.into();
-        writers.generation = writers.generation.wrapping_add(1);
+        // Nobody counts by the old table any more.
+        writers.ledger.turn(slots, &gone);
+        writers.generation = generation;
         if table.policy.mode() == Mode::Audit {
             pr_warn!("mode audit: NOTHING IS ENFORCED, refusals are only counted\n");
         }

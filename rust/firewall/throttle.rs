@@ -6,8 +6,6 @@ use ctrfw_core::limit::RateLimit;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
-use crate::sys::time;
-
 /// A limit on lines, with its counts. Lock-free.
 pub(crate) struct Throttle {
     /// What the lines are called.
@@ -44,10 +42,9 @@ impl Throttle {
         self.left_out.load(Relaxed)
     }
 
-    /// Whether the limit lets a line pass now; counts it if not. Any context; who loses a race tries
-    /// again.
-    pub(crate) fn admit(&self) -> bool {
-        let now = time::monotonic_ns();
+    /// Whether the limit lets a line pass at `now` (nanoseconds); counts it if not. Any context; who
+    /// loses a race tries again.
+    pub(crate) fn admit(&self, now: u64) -> bool {
         let mut state = self.due.load(Relaxed);
         while let Some(next) = self.limit.admit(state, now) {
             match self.due.cmpxchg(state, next, Relaxed) {
@@ -55,9 +52,20 @@ impl Throttle {
                 Err(current) => state = current,
             }
         }
-        self.left_out.add(1u64, Relaxed);
-        self.untold.add(1u64, Relaxed);
+        self.leave_out(1);
         false
+    }
+
+    /// Whether the limit would let a line pass at `now`. If not, it would have let none pass since the
+    /// last one that it did. Any context.
+    pub(crate) fn has_room(&self, now: u64) -> bool {
+        self.limit.admit(self.due.load(Relaxed), now).is_some()
+    }
+
+    /// Counts lines that are not printed. Any context.
+    pub(crate) fn leave_out(&self, count: u64) {
+        self.left_out.add(count, Relaxed);
+        self.untold.add(count, Relaxed);
     }
 
     /// Counts a line that is about to be printed, and tells of those that were left out before it.

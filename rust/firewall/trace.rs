@@ -1,28 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Who is traced, and the printing of trace lines.
+//!
+//! Hooks only record what they see. A thread prints it, while the trace is on.
 
 use core::fmt;
 
 use ctrfw_core::event::TraceEvent;
 use ctrfw_core::loader::{Refusal, Sink};
-use ctrfw_core::matcher::{Doubt, Match, Matches};
+use ctrfw_core::matcher::{Doubt, Match, Matches, Needs};
 use ctrfw_core::memory::List;
+use ctrfw_core::netns::NetnsScope;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::parser::{self, MatchText, TraceStatement};
+use ctrfw_core::record::Record;
+use ctrfw_core::ring::{Next, Timed as _};
 use ctrfw_core::rule::{Decision, Mode};
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::poll::PollCondVar;
+use kernel::sync::{Arc, Mutex};
+use kernel::{new_mutex, new_poll_condvar};
 
+use super::events::{Printer, Store};
 use super::memory::{KernelList, KernelMemory};
 use super::obstacle::Obstacle;
 use super::throttle::Throttle;
-use super::Firewall;
+use super::tracking::{self, Tracked};
+use super::{sockets, Firewall};
+use crate::sys::conntrack::{Conntrack, Tracking};
 use crate::sys::net::name_of;
 use crate::sys::netfilter::HookState;
-use crate::sys::rcu::RcuCell;
-use crate::sys::skbuff::SkBuff;
-use crate::sys::static_key;
+use crate::sys::rcu::{RcuCell, ReadSide};
+use crate::sys::ring::Rings;
+use crate::sys::skbuff::{HashedPointer, SkBuff};
+use crate::sys::socket::SocketLookup;
+use crate::sys::{static_key, task, time};
 
 /// Most expressions at a time.
 const MAX_EXPRESSIONS: usize = 64;
@@ -32,6 +45,13 @@ const MAX_EXPRESSIONS: usize = 64;
 pub(crate) struct Expressions {
     matches: Matches<KernelMemory>,
     all: KernelList<Match>,
+    /// There if any of them asks for the cgroup of the socket that a packet is for.
+    lookup: Option<Arc<SocketLookup>>,
+    /// The namespaces where any of them asks what connection tracking knows; noted when they are put in
+    /// force.
+    flows: NetnsScope,
+    /// Where what they match is recorded, once they are in force.
+    rings: Option<Arc<Rings>>,
 }
 
 impl Expressions {
@@ -47,24 +67,41 @@ impl Expressions {
 
     /// Adds an expression.
     fn push(&mut self, text: &MatchText<'_>) -> Result<(), Refusal<Obstacle>> {
-        let added = self.matches.add(text, None);
+        let added = self.matches.add_expression(text);
         let expression = added.map_err(|refusal| refusal.map(Obstacle::from))?;
+        let resolved = self.matches.resolve_cgroups(sockets::cgroup);
+        resolved.map_err(Refusal::Sink)?;
+        let provided = sockets::provide(text, &mut self.lookup);
+        provided.map_err(Refusal::Sink)?;
         let pushed = self.all.push(expression);
         pushed.map_err(|error| Refusal::Sink(error.into()))
     }
 
     /// Adds those of `other`.
     fn append(&mut self, other: &Self) -> Result<(), Obstacle> {
-        let moved = self.matches.append(&other.matches)?;
         for expression in other.all.iter() {
-            self.all.push(moved.to(expression)?)?;
+            let copy = self.matches.copy_expression(&other.matches, expression)?;
+            self.all.push(copy)?;
+        }
+        if self.lookup.is_none() {
+            self.lookup = other.lookup.clone();
         }
         Ok(())
     }
 
+    /// The namespaces where any of them asks what connection tracking knows.
+    fn flow_scope(&self) -> NetnsScope {
+        let mut scope = NetnsScope::default();
+        for expression in self.all.iter() {
+            self.matches.add_flow_scope(expression, &mut scope);
+        }
+        scope
+    }
+
     /// Whether any of them matches.
     fn any(&self, packet: &Packet) -> bool {
-        let wanted = |expression| self.matches.matches(expression, packet, Doubt::TRACE);
+        let matches = &self.matches;
+        let wanted = |expression| matches.expression_matches(expression, packet, Doubt::TRACE);
         self.all.iter().any(wanted)
     }
 }
@@ -81,9 +118,25 @@ pub(crate) fn disable() {
 }
 
 /// The trace.
+#[pin_data]
 pub(crate) struct Tracer {
     expressions: RcuCell<Expressions>,
+    /// What tracks connections for them.
+    tracking: Tracked,
     throttle: Throttle,
+    /// Where the recorded events are.
+    pub(super) store: Arc<Store>,
+    /// There while anything is traced.
+    #[pin]
+    printer: Mutex<Option<Printer>>,
+    /// How often readers were told that there may be something new.
+    #[pin]
+    news: Mutex<u64>,
+    /// What tells them.
+    #[pin]
+    told: PollCondVar,
+    /// Events that somebody read too late.
+    lost: Atomic<u64>,
 }
 
 /// What the status file says of the trace.
@@ -94,15 +147,26 @@ pub(crate) struct TraceStats {
     pub(crate) printed: u64,
     /// Lines that the limit held back
     pub(crate) left_out: u64,
+    /// Events that readers of the events file missed
+    pub(crate) lost: u64,
+    /// Bytes that the events take
+    pub(crate) memory: usize,
 }
 
 impl Tracer {
-    /// A trace of nothing, limited to `rate` lines a second and `burst` at once.
-    pub(crate) fn new(rate: u32, burst: u32) -> Self {
-        Self {
+    /// A trace of nothing, limited to `rate` lines a second and `burst` at once, and to so many `bytes`
+    /// for what is not read yet. Process context.
+    pub(crate) fn new(rate: u32, burst: u32, bytes: usize) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
             expressions: RcuCell::empty(),
+            tracking: Tracked::nowhere(),
             throttle: Throttle::new("trace", rate, burst),
-        }
+            store: Store::new(bytes)?,
+            printer <- new_mutex!(None),
+            news <- new_mutex!(0),
+            told <- new_poll_condvar!(),
+            lost: Atomic::new(0),
+        })
     }
 
     /// The expressions in force.
@@ -118,10 +182,38 @@ impl Tracer {
                 .map_or(0, |expressions| expressions.len()),
             printed: self.throttle.printed(),
             left_out: self.throttle.left_out(),
+            lost: self.lost.load(Relaxed),
+            memory: self.store.memory(),
         }
     }
 
-    /// Prints a line if the packet is to be traced. Any context, under RCU.
+    /// Which fields of a packet the expressions ask for. Any context.
+    pub(super) fn needs(&self, read_side: ReadSide<'_>) -> Needs {
+        let expressions = self.expressions.read(read_side);
+        expressions.map_or(Needs::default(), |expressions| expressions.matches.needs())
+    }
+
+    /// What tracks connections, if expressions ask for what it knows of the packet. Any context.
+    pub(super) fn tracking<'a>(
+        &'a self,
+        packet: &Packet,
+        read_side: ReadSide<'a>,
+    ) -> Option<&'a Tracking> {
+        let expressions = self.expressions.read(read_side)?;
+        let asked = expressions.matches.needs().flows.contains(packet.hook)
+            && expressions.flows.contains(packet.netns);
+        self.tracking.get(read_side).filter(|_| asked)
+    }
+
+    /// What finds the sockets that packets are for, if expressions ask for that. Any context.
+    pub(super) fn lookup<'a>(&'a self, read_side: ReadSide<'a>) -> Option<&'a SocketLookup> {
+        self.expressions.read(read_side)?.lookup.as_deref()
+    }
+
+    /// Records the packet's passage if it is to be traced. Any context, under RCU.
+    ///
+    /// Out of line, for the sake of the hook's stack frame.
+    #[inline(never)]
     pub(crate) fn trace(
         &self,
         skb: &SkBuff,
@@ -130,26 +222,129 @@ impl Tracer {
         decision: Decision,
         mode: Mode,
     ) {
-        let expressions = self.expressions.read(state.read_side());
-        let wanted = expressions.is_some_and(|expressions| expressions.any(packet));
-        if wanted && self.throttle.admit() {
-            self.print(skb, packet, decision, mode);
-        }
-    }
-
-    /// Out of line, as formatting needs a large stack frame.
-    #[cold]
-    #[inline(never)]
-    fn print(&self, skb: &SkBuff, packet: &Packet, decision: Decision, mode: Mode) {
-        self.throttle.printing();
+        let Some(expressions) = self.expressions.read(state.read_side()) else {
+            return;
+        };
+        let wanted = expressions.rings.as_ref();
+        let Some(rings) = wanted.filter(|_| expressions.any(packet)) else {
+            return;
+        };
         let event = TraceEvent {
-            id: skb.id(),
+            id: skb.address(),
             packet,
             device: name_of(skb.device()),
             decision,
             mode,
         };
-        pr_info!("{}\n", format_args!("{event}"));
+        rings.write(&Record::new(time::log_ns(), &event));
+    }
+
+    /// Prints what has been recorded by now, as far as the limit allows. Process context; sleeps.
+    pub(super) fn print(&self) {
+        let mut printer = self.printer.lock();
+        let Some(Printer { reader, .. }) = &mut *printer else {
+            return;
+        };
+        let mut left = reader.waiting();
+        if left != 0 {
+            self.tell_readers();
+        }
+        while left != 0 {
+            let done = match reader.next() {
+                Some(Next::Entry(record)) => {
+                    if self.throttle.admit(record.time()) {
+                        self.throttle.printing();
+                        pr_info!("{}\n", format_args!("{}", Line(&record)));
+                        // A console may be slow.
+                        self.tell_readers();
+                    } else if !self.throttle.has_room(time::log_ns()) {
+                        // Nor is there for what came till now.
+                        self.throttle.leave_out(reader.skip());
+                        break;
+                    }
+                    1
+                }
+                Some(Next::Lost { count, .. }) => {
+                    self.throttle.leave_out(count);
+                    count
+                }
+                None => break,
+            };
+            left = left.saturating_sub(done);
+            // There may be many.
+            task::cond_resched();
+        }
+    }
+
+    /// Has the printer that there is, or else this one, print what is recorded from now on; where that
+    /// is. Process context; sleeps.
+    fn begin_printing(&self, spare: &mut Option<Printer>) -> Option<Arc<Rings>> {
+        let mut printer = self.printer.lock();
+        if printer.is_none() {
+            if let Some(new) = spare.as_mut() {
+                new.reader.skip();
+            }
+            *printer = spare.take();
+        }
+        printer.as_ref().map(|printer| printer.reader.rings())
+    }
+
+    /// Prints what is left, and nothing any more. Process context; sleeps.
+    pub(super) fn end_printing(&self) {
+        self.print();
+        let printer = self.printer.lock().take();
+        // Its thread may just be waiting for the lock.
+        drop(printer);
+    }
+
+    /// Tells readers that there may be something new. Process context; sleeps.
+    pub(super) fn tell_readers(&self) {
+        let mut news = self.news.lock();
+        *news = news.wrapping_add(1);
+        self.told.notify_all();
+    }
+
+    /// How often readers have been told. Process context; sleeps.
+    pub(crate) fn news(&self) -> u64 {
+        *self.news.lock()
+    }
+
+    /// Sleeps until readers have been told more often than `seen` times. Process context.
+    pub(crate) fn wait_for_news(&self, seen: u64) -> Result {
+        let mut news = self.news.lock();
+        while *news == seen {
+            if self.told.wait_interruptible(&mut news) {
+                return Err(ERESTARTSYS);
+            }
+        }
+        Ok(())
+    }
+
+    /// What tells readers.
+    pub(crate) fn told(&self) -> &PollCondVar {
+        &self.told
+    }
+
+    /// Counts events that somebody read too late. Any context.
+    pub(crate) fn lost(&self, count: u64) {
+        self.lost.add(count, Relaxed);
+    }
+}
+
+/// A record as its line, without what comes before `trace`.
+pub(crate) struct Line<'a>(pub(crate) &'a Record);
+
+impl Line<'_> {
+    /// Prints it to anything; [`fmt::Display`] does the same.
+    pub(crate) fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
+        let id = HashedPointer(self.0.id());
+        self.0.passage().event(id).write(to)
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 
@@ -158,14 +353,23 @@ pub(crate) struct Draft {
     expressions: Expressions,
     /// If they are added to those in force: how many these were when the file was opened.
     append: Option<usize>,
+    /// There if any of them asks for what connection tracking knows.
+    conntrack: Option<Arc<Conntrack>>,
+    /// Where events are to be recorded.
+    store: Arc<Store>,
+    /// There if there is any expression, for the case that nothing is traced yet.
+    printer: Option<Printer>,
 }
 
 impl Draft {
     /// A draft that says nothing yet, to be added to so many in force if there is an `append`.
-    pub(crate) fn new(append: Option<usize>) -> Self {
+    pub(crate) fn new(tracer: &Tracer, append: Option<usize>) -> Self {
         Self {
             expressions: Expressions::default(),
             append,
+            conntrack: None,
+            store: tracer.store.clone(),
+            printer: None,
         }
     }
 }
@@ -181,6 +385,12 @@ impl Sink<parser::Trace> for Draft {
                 Ok(())
             }
             TraceStatement::Expression(text) => {
+                let provided = tracking::provide(&text, &mut self.conntrack);
+                provided.map_err(Refusal::Sink)?;
+                if self.printer.is_none() {
+                    let printer = Printer::new(&self.store);
+                    self.printer = Some(printer.map_err(|error| Refusal::Sink(error.into()))?);
+                }
                 self.expressions.push(&text)?;
                 check(&self.expressions, self.append.unwrap_or(0)).map_err(Refusal::Sink)
             }
@@ -206,10 +416,27 @@ impl Firewall {
         }
         expressions.append(&draft.expressions)?;
         check(&expressions, 0)?;
-        let on = expressions.len() != 0;
-        let expressions = Arc::new(expressions, GFP_KERNEL)?;
-        self.tracer.expressions.replace(Some(expressions));
+        let mut spare = draft.printer;
+        if expressions.len() != 0 {
+            expressions.rings = self.tracer.begin_printing(&mut spare);
+        }
+        let scope = expressions.flow_scope();
+        expressions.flows = scope;
+        let expressions = Arc::new(expressions, GFP_KERNEL).map_err(Obstacle::from);
+        let changed = expressions.and_then(|expressions| {
+            self.tracer.tracking.change(scope, draft.conntrack, || {
+                self.tracer.expressions.replace(Some(expressions))
+            })
+        });
+        let in_force = self.tracer.expressions();
+        let on = in_force.is_some_and(|expressions| expressions.len() != 0);
         static_key::set_trace_enabled(on);
-        Ok(())
+        if on {
+            // What was asked for before.
+            self.tracer.print();
+        } else {
+            self.tracer.end_printing();
+        }
+        changed.map(|_| ())
     }
 }

@@ -6,6 +6,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
+#include <linux/poll.h>
 #include <linux/proc_fs.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
@@ -17,4 +18,7 @@
 #include "helpers.h"
 
 static const int CTRFW_NF_IP_PRI_FIRST = NF_IP_PRI_FIRST;
+static const unsigned int CTRFW_FMODE_READ = FMODE_READ;
 static const unsigned int CTRFW_FMODE_WRITE = FMODE_WRITE;
+static const unsigned int CTRFW_POLL_READABLE = EPOLLIN | EPOLLRDNORM;
+static const unsigned int CTRFW_POLL_ENDED = EPOLLIN | EPOLLRDNORM | EPOLLHUP;

@@ -5,11 +5,12 @@
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
-use super::bindings;
+use super::{bindings, task};
 
 /// Packets and their bytes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Number of packets
     pub(crate) packets: u64,
@@ -25,19 +26,31 @@ impl Count {
             bytes: self.bytes.wrapping_add(other.bytes),
         }
     }
+
+    /// What came since `earlier`.
+    pub(crate) fn minus(self, earlier: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(earlier.packets),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
+        }
+    }
 }
 
 /// Counters per allocation: the per-CPU allocator gives at most `PCPU_MIN_UNIT_SIZE` (32 KiB).
 const CHUNK: usize = 1024;
 
+/// So many the first has: most tables are small.
+const FIRST: usize = 32;
+
 /// One per-CPU allocation.
 ///
 /// # Invariants
 ///
-/// The pointer is a live per-CPU allocation of `len` counters.
+/// The pointer is a live per-CPU allocation of [`CHUNK`] counters, but for so many at its beginning that
+/// are not there.
 struct Chunk {
     ptr: *mut bindings::ctrfw_counter,
-    len: usize,
+    missing: usize,
 }
 
 // SAFETY: Per-CPU memory belongs to no thread.
@@ -46,45 +59,61 @@ unsafe impl Send for Chunk {}
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    fn new(len: usize) -> Result<Self> {
+    fn new(missing: usize) -> Result<Self> {
         // SAFETY: May be called in process context.
-        let ptr = unsafe { bindings::ctrfw_counters_alloc(len) };
+        let ptr = unsafe { bindings::ctrfw_counters_alloc(CHUNK.saturating_sub(missing)) };
         if ptr.is_null() {
             return Err(ENOMEM);
         }
         // INVARIANT: The allocation just succeeded.
-        Ok(Self { ptr, len })
+        Ok(Self { ptr, missing })
     }
 }
 
+/// Process context.
 impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: By the invariant this is a per-CPU allocation, and nobody else frees it.
         unsafe { bindings::free_percpu(self.ptr.cast()) };
+        // There may be very many of them.
+        task::cond_resched();
     }
 }
 
 /// A number of counters, each CPU counting for itself.
-pub(crate) struct Counters(KVVec<Chunk>);
+pub(crate) struct Counters(KVVec<Arc<Chunk>>);
 
 impl Counters {
-    /// `count` counters, all zero. Process context; may sleep.
+    /// At least `count` counters, all zero. Process context; may sleep.
     pub(crate) fn new(count: usize) -> Result<Self> {
-        let mut chunks = KVVec::with_capacity(count.div_ceil(CHUNK), GFP_KERNEL)?;
-        let mut left = count;
-        while left != 0 {
-            let len = left.min(CHUNK);
-            chunks.push(Chunk::new(len)?, GFP_KERNEL)?;
-            left = left.saturating_sub(len);
+        Self(KVVec::new()).resized(count)
+    }
+
+    /// At least `count` counters: these as far as they go, which may go on counting here and there, and
+    /// behind them others that are zero. Process context; may sleep.
+    pub(crate) fn resized(&self, count: usize) -> Result<Self> {
+        let missing = CHUNK.saturating_sub(FIRST);
+        let wanted = match count {
+            0 => 0,
+            _ => count.saturating_add(missing).div_ceil(CHUNK),
+        };
+        let mut chunks = KVVec::with_capacity(wanted, GFP_KERNEL)?;
+        for chunk in self.0.iter().take(wanted) {
+            chunks.push(chunk.clone(), GFP_KERNEL)?;
+        }
+        while chunks.len() < wanted {
+            let missing = if chunks.is_empty() { missing } else { 0 };
+            chunks.push(Arc::new(Chunk::new(missing)?, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         Ok(Self(chunks))
     }
 
     #[inline(always)]
     fn counter(&self, index: usize) -> Option<*mut bindings::ctrfw_counter> {
-        let chunk = self.0.get(index / CHUNK)?;
-        let index = index % CHUNK;
-        (index < chunk.len).then(|| chunk.ptr.wrapping_add(index))
+        let place = index.wrapping_add(CHUNK.wrapping_sub(FIRST));
+        let chunk = self.0.get(place / CHUNK)?;
+        let index = (place % CHUNK).wrapping_sub(chunk.missing);
+        Some(chunk.ptr.wrapping_add(index))
     }
 
     /// Counts one packet of `bytes` bytes at counter `index`. Any context.
@@ -93,6 +122,15 @@ impl Counters {
         if let Some(counter) = self.counter(index) {
             // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
             unsafe { bindings::ctrfw_counter_add(counter, bytes.into()) };
+        }
+    }
+
+    /// Counts one packet at counter `index`, and not its bytes. Any context.
+    #[inline(always)]
+    pub(crate) fn increment(&self, index: usize) {
+        if let Some(counter) = self.counter(index) {
+            // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
+            unsafe { bindings::ctrfw_counter_inc(counter) };
         }
     }
 
@@ -113,10 +151,9 @@ impl Counters {
     pub(crate) fn memory(&self) -> usize {
         // SAFETY: Has no requirements.
         let cpus = unsafe { bindings::ctrfw_num_possible_cpus() } as usize;
-        let counters = self
-            .0
-            .iter()
-            .fold(0usize, |sum, chunk| sum.saturating_add(chunk.len));
+        let all = self.0.len().saturating_mul(CHUNK);
+        let missing = self.0.first().map_or(0, |first| first.missing);
+        let counters = all.saturating_sub(missing);
         counters
             .saturating_mul(size_of::<bindings::ctrfw_counter>())
             .saturating_mul(cpus)

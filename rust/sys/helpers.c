@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Static inlines, macros and statics of the kernel's headers, as functions that Rust can call. */
 #include <linux/bottom_half.h>
+#include <linux/cgroup.h>
 #include <linux/cpumask.h>
 #include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/kmod.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter_bridge.h>
@@ -12,17 +15,26 @@
 #include <linux/nsproxy.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/sprintf.h>
 #include <net/addrconf.h>
+#include <net/inet6_hashtables.h>
+#include <net/inet_hashtables.h>
+#include <net/inet_sock.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/ipv4/nf_reject.h>
 #include <net/netfilter/ipv6/nf_reject.h>
+#include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_zones.h>
+#include <net/netfilter/nf_socket.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
+#include <net/sock.h>
 
 #include "helpers.h"
 
@@ -274,6 +286,374 @@ void ctrfw_reject_unreach(const struct ctrfw_reject *reject,
 	ctrfw_answer_end();
 }
 
+/* It exports nothing: no symbol tells whether it is there. */
+bool ctrfw_queue_load(void)
+{
+	return IS_BUILTIN(CONFIG_NETFILTER_NETLINK_QUEUE) ||
+	       !request_module("nfnetlink_queue");
+}
+
+/* Where the transport header begins, or less than 0. */
+static int ctrfw_transport_offset(const struct sk_buff *skb, u8 pf)
+{
+	int offset = skb_network_offset(skb);
+	__be16 frag_off;
+	u8 next;
+
+	if (pf == NFPROTO_IPV4)
+		return offset + ip_hdrlen(skb);
+	next = ipv6_hdr(skb)->nexthdr;
+	return ipv6_skip_exthdr(skb, offset + sizeof(struct ipv6hdr), &next, &frag_off);
+}
+
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+
+#define CTRFW_CT_CALL(function, name) ((typeof(&(name)))(function))
+
+/* By name, as for ctrfw_reject_get(). */
+bool ctrfw_ct_get(struct ctrfw_ct *ct)
+{
+	ct->netns_get = symbol_get(nf_ct_netns_get);
+	if (!ct->netns_get) {
+		request_module("nf_conntrack");
+		ct->netns_get = symbol_get(nf_ct_netns_get);
+	}
+	if (!ct->netns_get)
+		return false;
+	ct->netns_put = symbol_get(nf_ct_netns_put);
+	if (!ct->netns_put)
+		goto put_netns_get;
+	ct->get_tuple = symbol_get(nf_ct_get_tuplepr);
+	if (!ct->get_tuple)
+		goto put_netns_put;
+	ct->invert_tuple = symbol_get(nf_ct_invert_tuple);
+	if (!ct->invert_tuple)
+		goto put_get_tuple;
+	ct->find_get = symbol_get(nf_conntrack_find_get);
+	if (!ct->find_get)
+		goto put_invert_tuple;
+	return true;
+
+put_invert_tuple:
+	symbol_put(nf_ct_invert_tuple);
+put_get_tuple:
+	symbol_put(nf_ct_get_tuplepr);
+put_netns_put:
+	symbol_put(nf_ct_netns_put);
+put_netns_get:
+	symbol_put(nf_ct_netns_get);
+	return false;
+}
+
+void ctrfw_ct_put(void)
+{
+	symbol_put(nf_ct_netns_get);
+	symbol_put(nf_ct_netns_put);
+	symbol_put(nf_ct_get_tuplepr);
+	symbol_put(nf_ct_invert_tuple);
+	symbol_put(nf_conntrack_find_get);
+}
+
+int ctrfw_ct_netns_get(const struct ctrfw_ct *ct, struct net *net)
+{
+	return CTRFW_CT_CALL(ct->netns_get, nf_ct_netns_get)(net, NFPROTO_INET);
+}
+
+void ctrfw_ct_netns_put(const struct ctrfw_ct *ct, struct net *net)
+{
+	CTRFW_CT_CALL(ct->netns_put, nf_ct_netns_put)(net, NFPROTO_INET);
+}
+
+static void ctrfw_flow_fill(struct ctrfw_flow *flow, const struct nf_conn *conn,
+			    enum ip_conntrack_info info)
+{
+	const struct nf_conntrack_tuple *original = nf_ct_tuple(conn, IP_CT_DIR_ORIGINAL);
+	u8 proto = original->dst.protonum;
+
+	switch (info) {
+	case IP_CT_ESTABLISHED:
+	case IP_CT_ESTABLISHED_REPLY:
+		flow->kind = CTRFW_FLOW_ESTABLISHED;
+		break;
+	case IP_CT_RELATED:
+	case IP_CT_RELATED_REPLY:
+		flow->kind = CTRFW_FLOW_RELATED;
+		break;
+	default:
+		flow->kind = CTRFW_FLOW_NEW;
+	}
+	flow->reply = CTINFO2DIR(info) == IP_CT_DIR_REPLY;
+	if (proto == IPPROTO_TCP) {
+		u8 state = READ_ONCE(conn->proto.tcp.state);
+
+		flow->over = state == TCP_CONNTRACK_TIME_WAIT ||
+			     state == TCP_CONNTRACK_CLOSE;
+	}
+	flow->ipv4 = original->src.l3num == NFPROTO_IPV4;
+	memcpy(flow->to, &original->dst.u3, sizeof(flow->to));
+	flow->has_port = proto == IPPROTO_TCP || proto == IPPROTO_UDP ||
+			 (IS_ENABLED(CONFIG_NF_CT_PROTO_SCTP) && proto == IPPROTO_SCTP);
+	flow->port = ntohs(original->dst.u.all);
+}
+
+/* What goes with the packet, if it was found out in this namespace. */
+void ctrfw_skb_flow(const struct sk_buff *skb, const struct net *net,
+		    struct ctrfw_flow *flow)
+{
+	enum ip_conntrack_info info;
+	const struct nf_conn *conn = nf_ct_get(skb, &info);
+
+	if (!conn)
+		flow->kind = info == IP_CT_UNTRACKED ? CTRFW_FLOW_UNTRACKED : CTRFW_FLOW_NONE;
+	else if (!nf_ct_is_template(conn) && net_eq(nf_ct_net(conn), net))
+		ctrfw_flow_fill(flow, conn, info);
+}
+
+/*
+ * Whether an error that quotes a packet goes to where that came from: if not,
+ * it is not the connection's. See nf_conntrack_inet_error().
+ */
+static bool ctrfw_error_fits(const struct sk_buff *skb, u8 pf,
+			     const struct nf_conntrack_tuple *tuple)
+{
+	if (pf == NFPROTO_IPV4)
+		return ip_hdr(skb)->daddr == tuple->dst.u3.ip;
+	return ipv6_addr_equal(&ipv6_hdr(skb)->daddr, &tuple->dst.u3.in6);
+}
+
+/*
+ * Looks for the packet's connection as nf_conntrack_in() does, but makes none,
+ * and changes none; or for the connection of the packet that an ICMP error
+ * quotes, so far behind the beginning of the ICMP header. The zone is always
+ * the default one: zones are assigned by rules behind our hooks.
+ */
+void ctrfw_ct_find(const struct ctrfw_ct *ct, struct sk_buff *skb,
+		   struct net *net, u8 pf, u32 quoted, struct ctrfw_flow *flow)
+{
+	struct nf_conntrack_tuple tuple, inverse;
+	int transport = ctrfw_transport_offset(skb, pf);
+	int start = quoted ? transport + (int)quoted : skb_network_offset(skb);
+	struct nf_conntrack_tuple_hash *hash;
+	struct nf_conntrack_zone zone;
+	enum ip_conntrack_info info;
+	struct nf_conn *conn;
+
+	flow->kind = CTRFW_FLOW_INVALID;
+	/* What is judged is what is delivered: all that is read here, but for strange packets. */
+	if (transport < 0 ||
+	    !ctrfw_skb_pull(skb, min_t(unsigned int, skb->len, max(transport, start) + 64)))
+		return;
+	if (!CTRFW_CT_CALL(ct->get_tuple, nf_ct_get_tuplepr)(skb, start, pf, net, &tuple))
+		return;
+	if (quoted) {
+		if (!CTRFW_CT_CALL(ct->invert_tuple, nf_ct_invert_tuple)(&inverse, &tuple))
+			return;
+		tuple = inverse;
+	}
+	flow->kind = CTRFW_FLOW_NONE;
+	nf_ct_zone_init(&zone, NF_CT_DEFAULT_ZONE_ID, NF_CT_DEFAULT_ZONE_DIR, 0);
+	hash = CTRFW_CT_CALL(ct->find_get, nf_conntrack_find_get)(net, &zone, &tuple);
+	if (!hash)
+		return;
+	conn = nf_ct_tuplehash_to_ctrack(hash);
+	if (quoted) {
+		info = NF_CT_DIRECTION(hash) == IP_CT_DIR_REPLY ? IP_CT_RELATED_REPLY : IP_CT_RELATED;
+		if (!ctrfw_error_fits(skb, pf, nf_ct_tuple(conn, NF_CT_DIRECTION(hash))))
+			goto out;
+	} else if (NF_CT_DIRECTION(hash) == IP_CT_DIR_REPLY) {
+		info = IP_CT_ESTABLISHED_REPLY;
+	} else {
+		unsigned long status = READ_ONCE(conn->status);
+
+		info = status & IPS_SEEN_REPLY ? IP_CT_ESTABLISHED :
+		       status & IPS_EXPECTED ? IP_CT_RELATED : IP_CT_NEW;
+	}
+	ctrfw_flow_fill(flow, conn, info);
+out:
+	nf_conntrack_put(&conn->ct_general);
+}
+
+#else /* CONFIG_NF_CONNTRACK */
+
+bool ctrfw_ct_get(struct ctrfw_ct *ct)
+{
+	return false;
+}
+
+void ctrfw_ct_put(void)
+{
+}
+
+int ctrfw_ct_netns_get(const struct ctrfw_ct *ct, struct net *net)
+{
+	return -EOPNOTSUPP;
+}
+
+void ctrfw_ct_netns_put(const struct ctrfw_ct *ct, struct net *net)
+{
+}
+
+void ctrfw_skb_flow(const struct sk_buff *skb, const struct net *net,
+		    struct ctrfw_flow *flow)
+{
+}
+
+void ctrfw_ct_find(const struct ctrfw_ct *ct, struct sk_buff *skb,
+		   struct net *net, u8 pf, u32 quoted, struct ctrfw_flow *flow)
+{
+}
+
+#endif /* CONFIG_NF_CONNTRACK */
+
+/* By name, as for ctrfw_reject_get(). */
+bool ctrfw_sk_lookup_get(struct ctrfw_sk_lookup *lookup)
+{
+	lookup->find4 = symbol_request(nf_sk_lookup_slow_v4);
+	if (!lookup->find4)
+		return false;
+	lookup->find6 = symbol_request(nf_sk_lookup_slow_v6);
+	if (!lookup->find6) {
+		symbol_put(nf_sk_lookup_slow_v4);
+		return false;
+	}
+	return true;
+}
+
+void ctrfw_sk_lookup_put(void)
+{
+	symbol_put(nf_sk_lookup_slow_v4);
+	symbol_put(nf_sk_lookup_slow_v6);
+}
+
+#ifdef CONFIG_SOCK_CGROUP_DATA
+
+/* Sleeps. The reference is not kept: a number is not used again. */
+int ctrfw_cgroup_find(const char *path, size_t len, int *level, u64 *number)
+{
+	struct cgroup *cgroup;
+	char *copy;
+
+	/* Whoever exits has no cgroup namespace any more: the path would be the root's. */
+	if (!current->nsproxy)
+		return -ESRCH;
+	copy = kmemdup_nul(path, len, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	cgroup = cgroup_get_from_path(copy);
+	kfree(copy);
+	if (IS_ERR(cgroup))
+		return PTR_ERR(cgroup);
+	*level = cgroup->level;
+	*number = cgroup_id(cgroup);
+	cgroup_put(cgroup);
+	return 0;
+}
+
+/*
+ * The numbers of the cgroup that the socket was made in, and of those that it
+ * is in, but for the root; no more than max. Sockets that the kernel has for
+ * itself, for resets and neighbour discovery say, are in none; those that it
+ * makes for a process (MPTCP) hold their namespace as the process's own do.
+ */
+static bool ctrfw_sk_cgroups(struct sock *sk, u64 *numbers, int max)
+{
+	struct cgroup *cgroup;
+	int level;
+
+	sk = sk_to_full_sk(sk);
+	if (!sk || !sk->sk_net_refcnt)
+		return false;
+	cgroup = sock_cgroup_ptr(&sk->sk_cgrp_data);
+	if (!cgroup)
+		return false;
+	for (level = 1; level <= min(cgroup->level, max); level++)
+		numbers[level - 1] = cgroup_id(cgroup_ancestor(cgroup, level));
+	return true;
+}
+
+bool ctrfw_sender_cgroups(const struct sk_buff *skb, const struct net *net,
+			  u64 *numbers, int max)
+{
+	struct sock *sk = skb->sk;
+
+	return sk && net_eq(sock_net(sk), net) && ctrfw_sk_cgroups(sk, numbers, max);
+}
+
+/*
+ * What is left of a connection in TIME_WAIT, or whose program has closed it,
+ * knows no cgroup; whoever listens there may.
+ */
+static struct sock *ctrfw_sk_listener(struct net *net, u8 pf, int dif,
+				      const struct sock *tw)
+{
+	if (pf == NFPROTO_IPV4)
+		return inet_lookup_listener(net, NULL, 0, tw->sk_daddr, tw->sk_dport,
+					    tw->sk_rcv_saddr, htons(tw->sk_num), dif, 0);
+#if IS_ENABLED(CONFIG_IPV6)
+	return inet6_lookup_listener(net, NULL, 0, &tw->sk_v6_daddr, tw->sk_dport,
+				     &tw->sk_v6_rcv_saddr, tw->sk_num, dif, 0);
+#else
+	return NULL;
+#endif
+}
+
+/*
+ * Of the socket that a packet is for, at PRE_ROUTING or LOCAL_IN: the one that
+ * it was given early, or the one that its addresses and ports lead to; if it
+ * is an ICMP error, the one that it is about. 1 if there is one, 0 if not, less
+ * if that cannot be told.
+ */
+int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff *skb,
+			   const struct nf_hook_state *state, u64 *numbers, int max)
+{
+	int transport = ctrfw_transport_offset(skb, state->pf);
+	struct sock *sk = skb->sk, *looked_up = NULL;
+	bool found;
+
+	/* Before IP has it, that may still be the sender's. */
+	if (sk && (!net_eq(sock_net(sk), state->net) ||
+		   (state->hook == NF_INET_PRE_ROUTING && !skb_sk_is_prefetched(skb))))
+		sk = NULL;
+	if (!sk && state->in) {
+		/* What is judged is what is delivered: all that the functions read. */
+		if (transport < 0 ||
+		    !ctrfw_skb_pull(skb, min_t(unsigned int, skb->len, transport + 64)))
+			return -ENOMEM;
+		if (state->pf == NFPROTO_IPV4)
+			looked_up = lookup->find4(state->net, skb, state->in);
+		else
+			looked_up = lookup->find6(state->net, skb, state->in);
+		sk = looked_up;
+	}
+	if (sk && READ_ONCE(sk->sk_state) == TCP_TIME_WAIT)
+		sk = ctrfw_sk_listener(state->net, state->pf, state->in ? state->in->ifindex : 0, sk);
+	found = sk && ctrfw_sk_cgroups(sk, numbers, max);
+	if (looked_up)
+		sock_gen_put(looked_up);
+	return found;
+}
+
+#else /* CONFIG_SOCK_CGROUP_DATA */
+
+int ctrfw_cgroup_find(const char *path, size_t len, int *level, u64 *number)
+{
+	return -EOPNOTSUPP;
+}
+
+bool ctrfw_sender_cgroups(const struct sk_buff *skb, const struct net *net,
+			  u64 *numbers, int max)
+{
+	return false;
+}
+
+int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff *skb,
+			   const struct nf_hook_state *state, u64 *numbers, int max)
+{
+	return 0;
+}
+
+#endif /* CONFIG_SOCK_CGROUP_DATA */
+
 struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count)
 {
 	return __alloc_percpu_gfp(array_size(count, sizeof(struct ctrfw_counter)),
@@ -283,8 +663,27 @@ struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count)
 
 void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes)
 {
+#ifdef CONFIG_X86
+	/* An instruction each. */
 	this_cpu_inc(counter->packets);
 	this_cpu_add(counter->bytes, bytes);
+#else
+	struct ctrfw_counter *here;
+	unsigned long flags;
+
+	/* As this_cpu_add() does elsewhere, and once for both. */
+	raw_local_irq_save(flags);
+	here = raw_cpu_ptr(counter);
+	here->packets++;
+	here->bytes += bytes;
+	raw_local_irq_restore(flags);
+#endif
+}
+
+/* Of those that nobody asks for their bytes. */
+void ctrfw_counter_inc(struct ctrfw_counter __percpu *counter)
+{
+	this_cpu_inc(counter->packets);
 }
 
 struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter)
@@ -304,6 +703,69 @@ struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *coun
 unsigned int ctrfw_num_possible_cpus(void)
 {
 	return num_possible_cpus();
+}
+
+unsigned int ctrfw_nr_cpu_ids(void)
+{
+	return nr_cpu_ids;
+}
+
+bool ctrfw_cpu_possible(unsigned int cpu)
+{
+	return cpu_possible(cpu);
+}
+
+unsigned int ctrfw_get_cpu(void)
+{
+	return get_cpu();
+}
+
+void ctrfw_put_cpu(void)
+{
+	put_cpu();
+}
+
+u64 ctrfw_local_clock(void)
+{
+	return local_clock();
+}
+
+/*
+ * No other packet's hook runs on this CPU, whose number it is, until the end;
+ * nothing between may sleep. Preemption is what that takes on PREEMPT_RT, where
+ * softirqs run in threads, and who has them off may be preempted by such a one.
+ */
+unsigned int ctrfw_cpu_begin(void)
+{
+	/* In this order: on PREEMPT_RT it may sleep. */
+	local_bh_disable();
+	return get_cpu();
+}
+
+void ctrfw_cpu_end(void)
+{
+	put_cpu();
+	local_bh_enable();
+}
+
+static int ctrfw_thread(void *run)
+{
+	while (!kthread_should_stop()) {
+		((void (*)(void))run)();
+		/* Who stops it just before has it wait a tick. */
+		schedule_timeout_idle(1);
+	}
+	return 0;
+}
+
+struct task_struct *ctrfw_thread_start(void (*run)(void), const char *name)
+{
+	return kthread_run(ctrfw_thread, run, "%s", name);
+}
+
+void ctrfw_thread_stop(struct task_struct *task)
+{
+	kthread_stop(task);
 }
 
 void ctrfw_synchronize_rcu_expedited(void)
@@ -332,6 +794,21 @@ bool ctrfw_task_killed(const struct task_struct *task)
 bool ctrfw_current_is_killed(void)
 {
 	return fatal_signal_pending(current);
+}
+
+void ctrfw_cond_resched(void)
+{
+	cond_resched();
+}
+
+bool ctrfw_module_get(void)
+{
+	return try_module_get(THIS_MODULE);
+}
+
+void ctrfw_module_put(void)
+{
+	module_put(THIS_MODULE);
 }
 
 unsigned int ctrfw_net_id;
@@ -368,6 +845,11 @@ bool ctrfw_net_has_addr6(struct net *net, const u8 *addr, bool shared)
 	if (ipv6_addr_is_multicast(&in6))
 		return shared;
 	return nf_ipv6_chk_addr(net, &in6, NULL, 0);
+}
+
+bool *ctrfw_net_flag(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
 }
 
 int ctrfw_hash_pointer(char *buf, size_t size, const void *ptr)

@@ -61,10 +61,80 @@ void ctrfw_reject_unreach(const struct ctrfw_reject *reject,
 			  struct sk_buff *skb,
 			  const struct nf_hook_state *state, u8 code);
 
+bool ctrfw_queue_load(void);
+
+/* Functions of nf_conntrack, which is held; their types are those of its header. */
+struct ctrfw_ct {
+	void *netns_get;
+	void *netns_put;
+	void *get_tuple;
+	void *invert_tuple;
+	void *find_get;
+};
+
+bool ctrfw_ct_get(struct ctrfw_ct *ct);
+void ctrfw_ct_put(void);
+int ctrfw_ct_netns_get(const struct ctrfw_ct *ct, struct net *net);
+void ctrfw_ct_netns_put(const struct ctrfw_ct *ct, struct net *net);
+
+#define CTRFW_FLOW_NONE		0
+#define CTRFW_FLOW_UNTRACKED	1
+#define CTRFW_FLOW_INVALID	2
+#define CTRFW_FLOW_NEW		3
+#define CTRFW_FLOW_ESTABLISHED	4
+#define CTRFW_FLOW_RELATED	5
+
+/* What connection tracking knows of a packet; from reply on, of its connection. */
+struct ctrfw_flow {
+	u8 kind;
+	bool reply;
+	bool over;
+	bool ipv4;
+	bool has_port;
+	u16 port;
+	u8 to[16];
+};
+
+void ctrfw_skb_flow(const struct sk_buff *skb, const struct net *net,
+		    struct ctrfw_flow *flow);
+void ctrfw_ct_find(const struct ctrfw_ct *ct, struct sk_buff *skb,
+		   struct net *net, u8 pf, u32 quoted, struct ctrfw_flow *flow);
+
+/* netfilter's functions that look sockets up; each one's module is held. */
+struct ctrfw_sk_lookup {
+	struct sock *(*find4)(struct net *net, const struct sk_buff *skb,
+			      const struct net_device *indev);
+	struct sock *(*find6)(struct net *net, const struct sk_buff *skb,
+			      const struct net_device *indev);
+};
+
+bool ctrfw_sk_lookup_get(struct ctrfw_sk_lookup *lookup);
+void ctrfw_sk_lookup_put(void);
+
+int ctrfw_cgroup_find(const char *path, size_t len, int *level, u64 *number);
+bool ctrfw_sender_cgroups(const struct sk_buff *skb, const struct net *net,
+			  u64 *numbers, int max);
+int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff *skb,
+			   const struct nf_hook_state *state, u64 *numbers, int max);
+
 struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count);
 void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes);
+void ctrfw_counter_inc(struct ctrfw_counter __percpu *counter);
 struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter);
 unsigned int ctrfw_num_possible_cpus(void);
+
+unsigned int ctrfw_nr_cpu_ids(void);
+bool ctrfw_cpu_possible(unsigned int cpu);
+unsigned int ctrfw_get_cpu(void);
+void ctrfw_put_cpu(void);
+
+u64 ctrfw_local_clock(void);
+
+unsigned int ctrfw_cpu_begin(void);
+void ctrfw_cpu_end(void);
+
+struct task_struct *ctrfw_thread_start(void (*run)(void), const char *name);
+void ctrfw_thread_stop(struct task_struct *task);
 
 void ctrfw_synchronize_rcu_expedited(void);
 void *ctrfw_rcu_xchg(void **slot, void *new);
@@ -72,10 +142,15 @@ void *ctrfw_rcu_xchg(void **slot, void *new);
 bool ctrfw_current_in_init_net(void);
 bool ctrfw_task_killed(const struct task_struct *task);
 bool ctrfw_current_is_killed(void);
+void ctrfw_cond_resched(void);
+
+bool ctrfw_module_get(void);
+void ctrfw_module_put(void);
 
 extern unsigned int ctrfw_net_id;
 
 bool *ctrfw_net_hooked(const struct net *net);
+bool *ctrfw_net_flag(const struct net *net, unsigned int id);
 bool ctrfw_net_has_addr4(struct net *net, const struct net_device *dev,
 			 u32 addr, bool shared);
 bool ctrfw_net_has_addr6(struct net *net, const u8 *addr, bool shared);

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Safe abstractions over what the kernel crate lacks: netfilter hooks in every namespace,
-//! `sk_buff`s, procfs, per-CPU counters, RCU-protected pointers, static keys.
+//! `sk_buff`s, procfs, per-CPU counters and rings, RCU-protected pointers, static keys.
 //!
 //! All of ctrfw's `unsafe` code is in this folder.
 
+pub(crate) mod cgroup;
+pub(crate) mod conntrack;
 pub(crate) mod counters;
+pub(crate) mod cpu;
+pub(crate) mod module;
 pub(crate) mod net;
 pub(crate) mod netfilter;
 pub(crate) mod procfs;
+pub(crate) mod queue;
 pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod reject;
+pub(crate) mod ring;
 pub(crate) mod skbuff;
+pub(crate) mod socket;
 pub(crate) mod static_key;
 pub(crate) mod task;
+pub(crate) mod thread;
 pub(crate) mod time;
 
 /// Bindings for what [`kernel::bindings`] does not have.

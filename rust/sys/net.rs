@@ -8,6 +8,7 @@
 use core::net::IpAddr;
 
 use ctrfw_core::iface::{IfName, IFNAMSIZ};
+use ctrfw_core::key::NameField;
 use ctrfw_core::netns::NetnsId;
 use kernel::types::Opaque;
 
@@ -38,6 +39,13 @@ impl Net {
             inode: unsafe { (*self.as_ptr()).ns.inum },
             host: core::ptr::eq(self.as_ptr(), &raw const bindings::init_net),
         }
+    }
+
+    /// A number that no other namespace has, nor will have. Any context.
+    #[inline]
+    pub(crate) fn cookie(&self) -> u64 {
+        // SAFETY: The namespace lives, and its cookie does not change.
+        unsafe { (*self.as_ptr()).net_cookie }
     }
 }
 
@@ -94,18 +102,32 @@ impl NetDevice {
     /// While somebody renames the device this may be part of one name and part of the other, as
     /// for all of netfilter.
     pub(crate) fn name(&self) -> IfName {
+        IfName::from_field(self.name_field())
+    }
+
+    /// The field with its name. Any context; as for [`Self::name`].
+    #[inline]
+    fn name_field(&self) -> [u8; IFNAMSIZ] {
         // SAFETY: The device lives, and its name is an array of `IFNAMSIZ` bytes. The read is
         // volatile as a rename may write at the same time; any bytes are valid.
-        let field = unsafe {
+        unsafe {
             bindings::ctrfw_netdev_name(self.as_ptr())
                 .cast::<[u8; IFNAMSIZ]>()
                 .read_volatile()
-        };
-        IfName::from_field(field)
+        }
     }
 }
 
 /// The name of a device that may not be there; empty if it is not.
 pub(crate) fn name_of(device: Option<&NetDevice>) -> IfName {
     device.map_or_else(IfName::default, NetDevice::name)
+}
+
+/// The field with the name of a device that may not be there; all zero if it is not.
+#[inline]
+pub(crate) fn name_field_of(device: Option<&NetDevice>) -> NameField {
+    device.map_or(NameField::default(), |device| {
+        let field = u128::from_le_bytes(device.name_field());
+        [field as u64, (field >> 64) as u64]
+    })
 }

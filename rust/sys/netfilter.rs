@@ -9,6 +9,7 @@ use core::marker::PhantomData;
 
 use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
+use ctrfw_core::queue::Queue;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
@@ -22,13 +23,31 @@ use super::skbuff::SkBuff;
 /// `NF_IP_PRI_FIRST`, which is `NF_IP6_PRI_FIRST` as well.
 pub(crate) const PRIORITY_FIRST: c_int = bindings::CTRFW_NF_IP_PRI_FIRST;
 
-/// What a hook says of a packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+/// `NFPROTO_IPV4`
+pub(crate) const PF_IPV4: u8 = bindings::NFPROTO_IPV4 as u8;
+
+/// `NFPROTO_IPV6`
+pub(crate) const PF_IPV6: u8 = bindings::NFPROTO_IPV6 as u8;
+
+/// What a hook says of a packet, as netfilter has it.
+pub(crate) struct Verdict(c_uint);
+
+impl Verdict {
     /// `NF_ACCEPT`: on to the next hook.
-    Accept,
+    pub(crate) const ACCEPT: Self = Self(bindings::NF_ACCEPT);
+
     /// `NF_DROP`: the end of it.
-    Drop,
+    pub(crate) const DROP: Self = Self(bindings::NF_DROP);
+
+    /// `NF_QUEUE`: netfilter hands it to a program, and goes on behind this hook if that accepts it.
+    pub(crate) fn queue(Queue { number, bypass }: Queue) -> Self {
+        let flag = if bypass {
+            bindings::NF_VERDICT_FLAG_QUEUE_BYPASS
+        } else {
+            0
+        };
+        Self(bindings::NF_QUEUE | flag | c_uint::from(number.0) << bindings::NF_VERDICT_QBITS)
+    }
 }
 
 /// Where and on what occasion a hook was called (`struct nf_hook_state`).
@@ -108,15 +127,14 @@ pub(crate) struct HookOps(bindings::nf_hook_ops);
 unsafe impl Sync for HookOps {}
 
 impl HookOps {
-    /// A hook that has `T` judge packets.
-    pub(crate) const fn new<T: Handler>(family: Family, hook: Hook, priority: c_int) -> Self {
+    /// The hook with the number `HOOK` of the family `PF`, which has `T` judge packets.
+    ///
+    /// Each has a function of its own, which need not ask where it is.
+    pub(crate) const fn new<T: Handler, const HOOK: u8, const PF: u8>(priority: c_int) -> Self {
         let mut ops: bindings::nf_hook_ops = pin_init::zeroed();
-        ops.hook = Some(hook_callback::<T>);
-        ops.pf = match family {
-            Family::Ipv4 => bindings::NFPROTO_IPV4 as u8,
-            Family::Ipv6 => bindings::NFPROTO_IPV6 as u8,
-        };
-        ops.hooknum = hook as c_uint;
+        ops.hook = Some(hook_callback::<T, HOOK, PF>);
+        ops.pf = PF;
+        ops.hooknum = HOOK as c_uint;
         ops.priority = priority;
         Self(ops)
     }
@@ -125,36 +143,30 @@ impl HookOps {
 /// # Safety
 ///
 /// Only netfilter may call it, as the hook of a [`HookOps`].
-unsafe extern "C" fn hook_callback<T: Handler>(
+unsafe extern "C" fn hook_callback<T: Handler, const HOOK: u8, const PF: u8>(
     _priv: *mut c_void,
     skb: *mut bindings::sk_buff,
     state: *const bindings::nf_hook_state,
 ) -> c_uint {
     // SAFETY: Netfilter gives a valid state, which lives for the call.
     let state = unsafe { &*state };
-    let hook = Hook::from_number(state.hook);
-    let family = match c_uint::from(state.pf) {
-        bindings::NFPROTO_IPV4 => Some(Family::Ipv4),
-        bindings::NFPROTO_IPV6 => Some(Family::Ipv6),
+    let family = match PF {
+        PF_IPV4 => Some(Family::Ipv4),
+        PF_IPV6 => Some(Family::Ipv6),
         _ => None,
     };
-    let (Some(hook), Some(family)) = (hook, family) else {
-        // Not a hook that `HookOps::new()` can name.
+    let (Some(hook), Some(family)) = (const { Hook::from_number(HOOK) }, family) else {
+        // There is no such hook.
         return bindings::NF_DROP;
     };
     // SAFETY: Netfilter gives a valid buffer, which is ours for the call.
     let skb = unsafe { SkBuff::from_raw(skb) };
-    match T::handle(
-        skb,
-        &HookState {
-            state,
-            hook,
-            family,
-        },
-    ) {
-        Verdict::Accept => bindings::NF_ACCEPT,
-        Verdict::Drop => bindings::NF_DROP,
-    }
+    let state = HookState {
+        state,
+        hook,
+        family,
+    };
+    T::handle(skb, &state).0
 }
 
 /// The hooks of `T` in every network namespace, those of the future included.

@@ -95,9 +95,10 @@ impl SkBuff {
         unsafe { bindings::ctrfw_skb_bridged(self.as_ptr()) }
     }
 
-    /// Its address as `%p` prints it: hashed, so that it tells packets apart and nothing else.
-    pub(crate) fn id(&self) -> impl fmt::Display + '_ {
-        HashedPointer(self.as_ptr().cast_const().cast())
+    /// Its address, which tells it from others. Not to be shown: see [`HashedPointer`].
+    #[inline]
+    pub(crate) fn address(&self) -> u64 {
+        self.as_ptr().addr() as u64
     }
 }
 
@@ -113,7 +114,7 @@ impl Source for NetworkData<'_> {
         self.skb.data_len().saturating_sub(self.start)
     }
 
-    #[inline]
+    #[inline(always)]
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let skb = self.skb.as_ptr();
         let from = self.start.checked_add(offset)?;
@@ -141,7 +142,8 @@ impl Source for NetworkData<'_> {
     }
 }
 
-struct HashedPointer(*const c_void);
+/// An address as `%p` prints it: hashed, so that it tells things apart and nothing else.
+pub(crate) struct HashedPointer(pub(crate) u64);
 
 impl fmt::Display for HashedPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,7 +151,8 @@ impl fmt::Display for HashedPointer {
         // SAFETY: The buffer is writable for its length; the pointer is printed, not followed.
         let len = unsafe {
             let to = text.as_mut_ptr().cast::<c_char>();
-            bindings::ctrfw_hash_pointer(to, text.len(), self.0)
+            let pointer = core::ptr::without_provenance::<c_void>(self.0 as usize);
+            bindings::ctrfw_hash_pointer(to, text.len(), pointer)
         };
         let text = usize::try_from(len)
             .ok()

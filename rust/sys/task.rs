@@ -23,6 +23,13 @@ pub(crate) fn is_killed() -> bool {
     unsafe { bindings::ctrfw_current_is_killed() }
 }
 
+/// Lets others have the CPU who wait for it. Process context; may sleep.
+#[inline]
+pub(crate) fn cond_resched() {
+    // SAFETY: In process context it may be called.
+    unsafe { bindings::ctrfw_cond_resched() };
+}
+
 /// The process that wrote something, remembered beyond its end.
 pub(crate) struct Writer(ARef<Task>);
 

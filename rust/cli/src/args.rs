@@ -4,13 +4,24 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{value_parser, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 const EXIT_CODES: &str = "Exit codes:
   0  all is well: no errors, the table is in force, no difference
-  1  errors in FILE, a table that the module refused, a difference
-  2  wrong use, or something cannot be read or written (diff, test: also errors in FILE)";
+  1  errors in FILE, a table that the module refused, a difference, a table that was not
+     confirmed and is not in force any more, none that waits to be confirmed, or for watch, that
+     somebody else has loaded another table
+  2  wrong use, something cannot be read or written (diff, test: also errors in FILE), or a table
+     that should have been reverted and could not be
+  141  who read the output has gone";
+
+const HOOK_SOCKET: &str = "/run/ctrfw/watch.sock";
+
+const WATCH: &str = "Follows the engines' events, and tells of each change on standard error, or with --json in a line
+of JSON on standard output. Rules keep their counters, and what others add to the table stays.
+SIGHUP has FILE read and loaded again. SIGTERM and SIGINT end it; the table stays in force. It ends
+with exit code 1 if FILE has errors at first, or if somebody else puts another table in force.";
 
 /// Checks, loads and explains the table of ctrfw, which filters the traffic of container hosts.
 #[derive(Debug, Parser)]
@@ -27,6 +38,15 @@ pub struct Args {
     /// Where the module's files are
     #[arg(long, global = true, hide = true, default_value = "/proc/ctrfw")]
     pub proc: PathBuf,
+
+    /// Where it is kept what is to be known of a table on trial
+    #[arg(long, global = true, hide = true, default_value = "/run/ctrfw")]
+    pub run: PathBuf,
+    /// Where a container engine listens, to look up names in FILE; more than one can be given. If
+    /// none is: unix:///var/run/docker.sock, or what DOCKER_HOST says, and
+    /// unix:///run/podman/podman.sock
+    #[arg(long, global = true, value_name = "unix:///PATH")]
+    pub engine: Vec<String>,
 
     /// What to do
     #[command(subcommand)]
@@ -57,6 +77,13 @@ pub enum Command {
     /// Check a table, then put it in force
     Load(Load),
 
+    /// Keep the table that load --confirm put in force, or go back to the one before it
+    Confirm {
+        /// Go back to the table of before, at once
+        #[arg(long)]
+        revert: bool,
+    },
+
     /// Show the table in force, numbered
     List {
         /// With the packets and bytes of each statement
@@ -76,6 +103,10 @@ pub enum Command {
         /// Only statements that have not decided about any packet
         #[arg(long)]
         zero_hits: bool,
+
+        /// Have all counters begin anew, at what is shown: no packet is counted twice or not at all
+        #[arg(long, conflicts_with = "zero_hits")]
+        reset: bool,
     },
 
     /// Show the state of the module
@@ -83,6 +114,28 @@ pub enum Command {
 
     /// Tell which statement would decide about a packet, at each hook
     Test(Test),
+
+    /// Keep the old table while a new one, read from standard input, is on trial
+    #[command(hide = true)]
+    Keep(Keep),
+    /// Load a table, and keep what its names of containers stand for right
+    #[command(after_help = WATCH)]
+    Watch {
+        /// The table
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+
+        /// Where ctrfw hook tells of containers
+        #[arg(long, value_name = "PATH", default_value = HOOK_SOCKET)]
+        socket: PathBuf,
+    },
+
+    /// Tell ctrfw watch of a container before it starts: a createRuntime hook for Podman
+    Hook {
+        /// Where it listens
+        #[arg(long, value_name = "PATH", default_value = HOOK_SOCKET)]
+        socket: PathBuf,
+    },
 
     /// Print the completions for a shell
     #[command(hide = true)]
@@ -101,12 +154,41 @@ pub enum Command {
 
 /// `load`
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "With --confirm, FILE is in force on trial, so that nobody locks himself out. It stays if yes is
+typed, where FILE is not - and standard input is a terminal, or if ctrfw confirm is run anywhere.
+The table of before comes back, its counters from zero, after SECONDS, if no is typed or ctrfw
+confirm --revert is run, and if this command is interrupted or killed or loses its terminal, as
+when the connection breaks down. If somebody else has changed the table by then, that is left alone."
+)]
 pub struct Load {
     /// The table; - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
     /// Add to the table in force instead of replacing it
+    #[arg(long)]
+    pub append: bool,
+
+    /// Accept names of which no engine knows anything: nothing matches them
+    #[arg(long)]
+    pub allow_missing: bool,
+
+    /// Go back to the table of before unless the new one is confirmed within SECONDS
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86400))]
+    pub confirm: Option<u32>,
+}
+
+/// `keep`
+#[derive(Debug, clap::Args)]
+pub struct Keep {
+    /// How long the trial is
+    pub seconds: u32,
+
+    /// How many bytes the new table has
+    pub length: usize,
+
+    /// It is to be added to the old one
     #[arg(long)]
     pub append: bool,
 }

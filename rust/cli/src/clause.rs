@@ -21,7 +21,10 @@ pub(crate) struct Clause {
 pub(crate) fn clauses(rule: &str) -> Vec<Clause> {
     let mut words = Words::new(rule.as_bytes());
     let mut found = Vec::new();
-    words.next();
+    if words.next().is_some_and(|verb| verb.text == b"queue") {
+        // Its number
+        words.next();
+    }
     while let Some(key) = words.next() {
         let name = String::from_utf8_lossy(key.text).into_owned();
         match name.as_str() {
@@ -30,6 +33,8 @@ pub(crate) fn clauses(rule: &str) -> Vec<Clause> {
                 words.next();
                 continue;
             }
+            // Where nobody listens on a queue
+            "bypass" => continue,
             // These stand behind all match words.
             "priority" | "log" | "comment" => break,
             _ => {}
@@ -68,6 +73,17 @@ pub(crate) fn clauses(rule: &str) -> Vec<Clause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_queue() {
+        for rule in [
+            "queue 80 bypass dport 80 netns host",
+            "queue 80 dport 80 netns host",
+        ] {
+            let texts: Vec<_> = clauses(rule).into_iter().map(|c| c.text).collect();
+            assert_eq!(texts, ["dport 80", "netns host"]);
+        }
+    }
 
     #[test]
     fn of_a_rule() {

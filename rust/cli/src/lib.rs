@@ -17,17 +17,27 @@
 )]
 
 pub mod args;
+pub mod cgroup;
 mod clause;
 mod commands;
 mod counters;
+mod engine;
+mod keeper;
 mod module;
+mod names;
 mod output;
 mod packet;
 pub mod policy;
 pub mod problem;
+mod prompt;
+mod ready;
 pub mod shadow;
+mod signals;
 mod snippet;
 mod source;
+mod suggestion;
+mod teller;
+mod trial;
 
 use std::io;
 use std::process::ExitCode;
@@ -42,7 +52,7 @@ use crate::output::Output;
 pub(crate) enum Outcome {
     /// 0: all is well.
     Fine,
-    /// 1: errors were found, a table was refused, two tables differ.
+    /// 1: errors were found, a table was refused or reverted, two tables differ.
     Negative,
 }
 
@@ -71,14 +81,23 @@ pub fn run() -> ExitCode {
 
 fn dispatch(args: &Args, output: &mut Output) -> anyhow::Result<Outcome> {
     let module = module::Module::new(&args.proc);
+    let directory = trial::Directory::new(&args.run);
     match &args.command {
-        Command::Check { file } => commands::check::run(output, file),
-        Command::Load(load) => commands::load::run(output, &module, load),
+        Command::Check { file } => commands::check::run(output, file, &args.engine),
+        Command::Load(load) => commands::load::run(output, &module, args, load),
+        Command::Confirm { revert } => commands::confirm::run(output, &directory, *revert),
+        Command::Keep(keep) => keeper::run(&module, &directory, keep),
         Command::List { counters } => commands::list::run(output, &module, *counters),
-        Command::Diff { file } => commands::diff::run(output, &module, file),
-        Command::Counters { zero_hits } => commands::counters::run(output, &module, *zero_hits),
+        Command::Diff { file } => commands::diff::run(output, &module, file, &args.engine),
+        Command::Counters { zero_hits, reset } => {
+            commands::counters::run(output, &module, *zero_hits, *reset)
+        }
         Command::Status => commands::status::run(output, &module),
-        Command::Test(test) => commands::test::run(output, &module, test),
+        Command::Test(test) => commands::test::run(output, &module, test, &args.engine),
+        Command::Watch { file, socket } => {
+            commands::watch::run(output, &module, &directory, file, socket, &args.engine)
+        }
+        Command::Hook { socket } => commands::hook::run(output, socket),
         Command::Completions { shell } => commands::describe::completions(output, *shell),
         Command::Man { command } => commands::describe::man(output, command.as_deref()),
     }

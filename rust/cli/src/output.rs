@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::args::Color;
+use crate::teller::Teller;
 
 /// An error, a rule that denies, a line that goes.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -25,6 +26,11 @@ pub(crate) const STRONG: Style = Style::new().bold();
 /// `text` in `style`.
 pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// What others have chosen, who must not reach the terminal with it.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// Standard output and standard error, with colours or without.
@@ -64,6 +70,14 @@ impl Output {
     /// Says something beside the result; if nobody can hear it any more, so be it.
     pub(crate) fn remark(&mut self, text: impl fmt::Display) {
         writeln!(self.err, "ctrfw: {text}").unwrap_or_default();
+    }
+
+    /// Who says one thing after another, and waits for nobody: the result as JSON, or what is said beside it.
+    pub(crate) fn teller(&self) -> Teller {
+        if self.json {
+            return Teller::new(io::stdout());
+        }
+        Teller::new(AutoStream::new(io::stderr(), self.err.current_choice()))
     }
 
     /// Says why nothing came of it.

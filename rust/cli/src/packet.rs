@@ -6,7 +6,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 
+use ctrfw_core::cgroup::{CgroupPath, Lineage, SocketCgroup};
 use ctrfw_core::family::Family;
+use ctrfw_core::flow::{Connection, Flow, State};
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::{Hook, HookSet};
 use ctrfw_core::icmp::IcmpType;
@@ -17,6 +19,7 @@ use ctrfw_core::packet::{Headers, Packet, Transport};
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::value::Value as _;
 
+use crate::cgroup;
 use crate::problem::{Problem, Severity};
 
 /// The packet, whole and well-formed.
@@ -28,6 +31,8 @@ pub(crate) struct Described {
     port_in: IfName,
     port_out: IfName,
     mark: u32,
+    flow: Flow,
+    cgroup: Option<Lineage>,
     hooks: HookSet,
 }
 
@@ -37,15 +42,17 @@ impl Described {
         let end = |expected| problem(text.len(), None, expected);
         let (mut from, mut to, mut proto) = (None, None, None);
         let (mut sport, mut dport) = (None, None);
+        let (mut origdst, mut origdport) = (None, None);
         let (mut input, mut output) = (None, None);
         let (mut port_in, mut port_out) = (None, None);
-        let (mut icmp_type, mut mark) = (None, None);
-        let (mut hooks, mut netns) = (None, None);
+        let (mut icmp_type, mut mark, mut state) = (None, None, None);
+        let (mut cgroup, mut hooks, mut netns) = (None, None, None);
         // A line of rules has no newline either.
         let mut words = Words::new(text);
         while let Some(key) = words.next() {
-            const KEY: &str = "one of from, to, proto, icmp-type, sport, dport, in, out, \
-                               port-in, port-out, mark, hook, netns, each once";
+            const KEY: &str =
+                "one of from, to, proto, icmp-type, sport, dport, origdst, origdport, \
+                               in, out, port-in, port-out, mark, cgroup, state, hook, netns, each once";
             let missing = "a value";
             let Some(value) = words.next() else {
                 return Err(end(missing));
@@ -56,6 +63,8 @@ impl Described {
                 b"proto" => put(&mut proto, key, value, Protocol::parse, "a protocol")?,
                 b"sport" => put(&mut sport, key, value, port, "a port from 0 to 65535")?,
                 b"dport" => put(&mut dport, key, value, port, "a port from 0 to 65535")?,
+                b"origdst" => put(&mut origdst, key, value, address, "an IPv4 or IPv6 address")?,
+                b"origdport" => put(&mut origdport, key, value, port, "a port from 0 to 65535")?,
                 b"in" => put(&mut input, key, value, device, "an interface name")?,
                 b"out" => put(&mut output, key, value, device, "an interface name")?,
                 b"port-in" => put(&mut port_in, key, value, device, "an interface name")?,
@@ -70,6 +79,11 @@ impl Described {
                     )?;
                 }
                 b"mark" => put(&mut mark, key, value, number, "a mark such as 7 or 0x1f")?,
+                b"cgroup" => {
+                    let parse = cgroup::lineage;
+                    put(&mut cgroup, key, value, parse, CgroupPath::EXPECTED)?;
+                }
+                b"state" => put(&mut state, key, value, State::parse, State::EXPECTED)?,
                 b"hook" => {
                     let mut word = Some(value);
                     let mut set = HookSet::EMPTY;
@@ -99,8 +113,13 @@ impl Described {
         }
         let from: IpAddr = from.ok_or_else(|| end("from ADDRESS"))?;
         let to: IpAddr = to.ok_or_else(|| end("to ADDRESS"))?;
-        if from.is_ipv4() != to.is_ipv4() {
-            return Err(end("from and to of one address family"));
+        let others = [Some(to), origdst];
+        if others
+            .iter()
+            .flatten()
+            .any(|addr| addr.is_ipv4() != from.is_ipv4())
+        {
+            return Err(end("addresses of one address family"));
         }
         let family = family(from);
         let proto: Protocol = proto.ok_or_else(|| end("proto PROTOCOL"))?;
@@ -123,6 +142,25 @@ impl Described {
         if icmp_type.is_some() && !proto.is_icmp() {
             return Err(end("no icmp-type, as the protocol has none"));
         }
+        if origdport.is_some() && !proto.tells_of_ports() {
+            return Err(end("no origdport, as the protocol has none"));
+        }
+        let state = state.unwrap_or(State::New);
+        let tracked = !matches!(state, State::Invalid | State::Untracked);
+        if !tracked && (origdst.is_some() || origdport.is_some()) {
+            return Err(end(
+                "a state other than invalid and untracked, as there is a connection",
+            ));
+        }
+        // If nothing else is said, it goes the way of its connection's first packet, and nobody
+        // translates that.
+        let connection = Connection {
+            state,
+            reply: false,
+            over: false,
+            to: origdst.unwrap_or(to),
+            port: origdport,
+        };
         Ok(Self {
             headers: Headers {
                 addrs: Some((from, to)),
@@ -138,6 +176,8 @@ impl Described {
             port_in: port_in.unwrap_or_default(),
             port_out: port_out.unwrap_or_default(),
             mark: mark.unwrap_or(0),
+            flow: Flow::Known(state, tracked.then_some(connection)),
+            cgroup,
             hooks: hooks.unwrap_or_default(),
         })
     }
@@ -151,9 +191,11 @@ impl Described {
                 Hook::LocalOut => (IfName::default(), self.output),
                 Hook::Forward | Hook::PostRouting => (self.input, self.output),
             };
+            let family = self
+                .headers
+                .addrs
+                .map_or(Family::Ipv4, |(from, _)| family(from));
             Packet {
-                hook,
-                netns: self.netns,
                 input,
                 output,
                 phys_input: if input == IfName::default() {
@@ -167,11 +209,13 @@ impl Described {
                     self.port_out
                 },
                 mark: self.mark,
-                family: self
-                    .headers
-                    .addrs
-                    .map_or(Family::Ipv4, |(from, _)| family(from)),
-                headers: self.headers,
+                flow: self.flow,
+                cgroup: match self.cgroup {
+                    // What is forwarded passes no socket.
+                    Some(lineage) if hook != Hook::Forward => SocketCgroup::In(lineage),
+                    _ => SocketCgroup::NoSocket,
+                },
+                ..Packet::new(hook, self.netns, family, self.headers)
             }
         })
     }
@@ -204,6 +248,7 @@ fn problem(at: usize, word: Option<Word<'_>>, expected: &str) -> Box<Problem> {
         message: format!("got {shown}, expected {expected}"),
         got,
         expected: Some(expected.to_owned()),
+        suggestion: None,
         rule: None,
         shadowed_by: None,
     })

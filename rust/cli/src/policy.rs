@@ -2,34 +2,25 @@
 
 //! A table as the module would take it, and where its statements stood.
 
+use std::cmp::Reverse;
+
 use ctrfw_core::edit::Addition;
 use ctrfw_core::error::{Error, Excerpt, Fault};
-use ctrfw_core::lexer::{Form, Words};
-use ctrfw_core::loader::{Refusal, MAX_LINE};
-use ctrfw_core::memory::Heap;
+use ctrfw_core::lexer::{Form, Word, Words};
+use ctrfw_core::loader::{Refusal, MAX_LINE, SHORT_LINE};
+use ctrfw_core::memory::{Heap, NoMemory};
 use ctrfw_core::packet::Packet;
-use ctrfw_core::parser::{Grammar, OpenSet, Statement, Table};
-use ctrfw_core::policy::Policy as Whole;
+use ctrfw_core::parser::{Grammar, OpenSet, Statement, Table, STATEMENTS};
+use ctrfw_core::policy::{Policy as Whole, NO_EDIT};
+use ctrfw_core::priority::Priority;
 use ctrfw_core::rule::{Decider, Verb};
+use ctrfw_core::set::SetName;
+use ctrfw_core::slot::Slots;
 
+use crate::cgroup;
 use crate::clause::clauses;
 use crate::problem::{Problem, Severity};
-
-/// What a line begins with that is no member of a set.
-const STATEMENTS: [&[u8]; 12] = [
-    b"allow",
-    b"deny",
-    b"reject",
-    b"audit",
-    b"default",
-    b"set",
-    b"failsafe",
-    b"mode",
-    b"add",
-    b"insert",
-    b"delete",
-    b"replace",
-];
+use crate::suggestion::suggestion;
 
 /// A policy, and the lines of its statements.
 #[derive(Default)]
@@ -42,8 +33,8 @@ pub struct Policy {
 /// Who decides about a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the packet passes.
-    pub allow: bool,
+    /// Whether the packet passes; of one that is queued nobody knows.
+    pub allow: Option<bool>,
     /// What becomes of it, in one word.
     pub word: &'static str,
     /// The rule's index from 0, if it is a rule.
@@ -64,7 +55,7 @@ pub struct Verdict {
 struct Reader<'a> {
     base: Option<&'a Whole<Heap>>,
     addition: Addition<Heap>,
-    rule_lines: Vec<u32>,
+    rule_lines: Vec<(Priority, u32)>,
     default_lines: Vec<u32>,
     problems: Vec<Problem>,
     state: OpenSet,
@@ -81,7 +72,7 @@ impl Reader<'_> {
                 _ => Fault {
                     at: MAX_LINE,
                     text: Some(Excerpt::new(beginning)),
-                    expected: "a line of at most 1023 bytes",
+                    expected: SHORT_LINE,
                     definite: true,
                 },
             });
@@ -93,19 +84,23 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, number: u32, line: &[u8], statement: Statement<'_>) -> Result<(), Fault> {
-        let rules = self.addition.policy().rules().len();
-        let defaults = self.addition.policy().defaults().len();
         let taken = match (statement, self.base) {
             // A new table has no rules yet that could be changed.
-            (Statement::Edit(_), None) => Whole::<Heap>::default().add(statement, None),
+            (Statement::Edit(_), None) => Err(Refusal::Expected(NO_EDIT)),
             _ => self.addition.accept(statement, self.base),
         };
-        if self.addition.policy().rules().len() > rules {
-            self.rule_lines.push(number);
+        match (statement, &taken) {
+            (Statement::Rule(rule), Ok(())) => {
+                self.rule_lines.push((rule.options.priority, number));
+            }
+            (Statement::Default(_), Ok(())) => self.default_lines.push(number),
+            _ => {}
         }
-        if self.addition.policy().defaults().len() > defaults {
-            self.default_lines.push(number);
-        }
+        // The parser has seen to it that they are paths.
+        let resolved = self
+            .addition
+            .resolve_cgroups(|path| cgroup::id(path).ok_or(()));
+        debug_assert!(resolved.is_ok());
         match taken {
             Ok(()) | Err(Refusal::Sink(_)) => Ok(()),
             Err(Refusal::Fault(fault)) => Err(fault),
@@ -121,12 +116,16 @@ impl Reader<'_> {
     /// Notes what is wrong with a line, and goes on as the writer may have meant it: without what
     /// is wrong, but with the set that the line begins, goes on with or ends.
     fn fail(&mut self, number: u32, line: &[u8], before: OpenSet, fault: &Fault) {
-        self.problems.push(problem(&Error::new(number, fault)));
+        self.problems.push(Problem {
+            suggestion: suggestion(line, before, fault),
+            ..problem(&Error::new(number, fault))
+        });
         let mut words = Words::new(line);
         let closes = |mut words: Words<'_>| words.any(|word| word.is_mark(b"}"));
         if Table::unfinished(before).is_some() {
             let first = words.peek().filter(|word| word.form == Form::Plain);
-            if first.is_some_and(|word| STATEMENTS.contains(&word.text)) {
+            let begins = |word: Word<'_>| STATEMENTS.iter().any(|s| s.as_bytes() == word.text);
+            if first.is_some_and(begins) {
                 // The end of the set is missing. That was told; this line may be fine by itself.
                 self.state = OpenSet::default();
                 if self.line(number, line).is_err() {
@@ -175,6 +174,7 @@ fn problem(error: &Error) -> Problem {
         message: format!("got {shown}, expected {}", error.expected),
         got,
         expected: Some(error.expected.to_owned()),
+        suggestion: None,
         rule: None,
         shadowed_by: None,
     }
@@ -188,12 +188,66 @@ impl Policy {
         Self::read(text, None)
     }
 
+    /// Has all statements stand so many lines further up: others were put before them.
+    pub(crate) fn move_up(&mut self, lines: u32) {
+        for line in self.rule_lines.iter_mut().chain(&mut self.default_lines) {
+            *line = line.saturating_sub(lines);
+        }
+    }
+
+    /// Whether there is a set of this name.
+    pub(crate) fn has_set(&self, name: &str) -> bool {
+        let name = SetName::parse(name.as_bytes());
+        name.is_some_and(|name| self.whole.has_set(name))
+    }
+
     /// What is wrong with a text that is to be added to this table.
     pub fn problems_of_addition(&self, text: &[u8]) -> Vec<Problem> {
         Self::read(text, Some(&self.whole)).1
     }
 
+    /// The table that comes of adding `text` to this one, without lines; [`None`] if something is
+    /// wrong with it.
+    pub(crate) fn with(&self, text: &[u8]) -> Option<Self> {
+        let reader = Self::feed(text, Some(&self.whole));
+        if !reader.problems.is_empty() {
+            return None;
+        }
+        let mut slots = self.whole.taken_slots().ok()?;
+        let finished = reader.addition.finish(Some(&self.whole), &mut slots);
+        finished.ok().map(|(whole, _)| Self {
+            whole,
+            ..Self::default()
+        })
+    }
+
     fn read(text: &[u8], base: Option<&Whole<Heap>>) -> (Self, Vec<Problem>) {
+        let Reader {
+            addition,
+            mut rule_lines,
+            default_lines,
+            problems,
+            ..
+        } = Self::feed(text, base);
+        if base.is_some() || !problems.is_empty() {
+            return (Self::default(), problems);
+        }
+        // As the rules are: those of the same priority stay in their order.
+        rule_lines.sort_by_key(|(priority, _)| Reverse(*priority));
+        match addition.finish(None, &mut Slots::default()) {
+            Ok((whole, _)) => {
+                let policy = Self {
+                    whole,
+                    rule_lines: rule_lines.into_iter().map(|(_, line)| line).collect(),
+                    default_lines,
+                };
+                (policy, problems)
+            }
+            Err(NoMemory) => (Self::default(), problems),
+        }
+    }
+
+    fn feed<'a>(text: &[u8], base: Option<&'a Whole<Heap>>) -> Reader<'a> {
         let mut reader = Reader {
             base,
             addition: Addition::default(),
@@ -222,31 +276,7 @@ impl Policy {
             let end = Error::new(lines.saturating_add(1), &fault);
             reader.problems.push(problem(&end));
         }
-        let Reader {
-            addition,
-            rule_lines,
-            default_lines,
-            problems,
-            ..
-        } = reader;
-        match addition.finish(None) {
-            Ok((whole, order)) if base.is_none() && problems.is_empty() => {
-                let rule_lines = match order {
-                    Some(order) => order
-                        .iter()
-                        .filter_map(|place| rule_lines.get(*place as usize).copied())
-                        .collect(),
-                    None => rule_lines,
-                };
-                let policy = Self {
-                    whole,
-                    rule_lines,
-                    default_lines,
-                };
-                (policy, problems)
-            }
-            _ => (Self::default(), problems),
-        }
+        reader
     }
 
     /// The lines that the module would show.
@@ -270,7 +300,7 @@ impl Policy {
     pub fn decide(&self, packet: &Packet) -> Verdict {
         let whole = &self.whole;
         let mut verdict = Verdict {
-            allow: true,
+            allow: Some(true),
             word: "allow",
             rule: None,
             line: None,
@@ -288,7 +318,10 @@ impl Policy {
         }
         verdict.failsafe_if_own = whole.is_failsafe(packet, |_| true);
         let decision = whole.decide(packet, |index| verdict.audited.push(index));
-        verdict.allow = decision.verb == Verb::Allow;
+        verdict.allow = match decision.verb {
+            Verb::Queue(_) => None,
+            verb => Some(verb == Verb::Allow),
+        };
         verdict.word = decision.verb.trace_name(whole.mode());
         match decision.decider {
             Decider::Rule(index) => {
@@ -311,9 +344,9 @@ impl Policy {
 
     /// What tells of each rule which of its words does not match.
     pub(crate) fn probes(&self) -> Probes {
-        let sets = self.whole.matches();
         let mut text = String::new();
-        for line in (0..sets.lines()).filter_map(|index| sets.line(index)) {
+        let sets = (0..self.whole.set_lines()).filter_map(|index| self.whole.set_line(index));
+        for line in sets {
             text.push_str(&format!("{line}\n"));
         }
         let mut of_rules = Vec::new();
@@ -347,6 +380,14 @@ impl Policy {
     }
 }
 
+/// Whether what is written depends on the table in force (`if generation N`).
+pub(crate) fn is_conditional(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    // The condition stands before all other statements.
+    let first = lines.find_map(|line| Table::parse(line, &mut OpenSet::default()).transpose());
+    matches!(first, Some(Ok(Statement::If(..))))
+}
+
 /// A rule for each word of each rule of a table.
 pub(crate) struct Probes {
     words: Whole<Heap>,
@@ -359,10 +400,9 @@ impl Probes {
     /// `packet`.
     pub(crate) fn first_mismatch(&self, index: usize, packet: &Packet) -> Option<&str> {
         let (first, texts) = self.of_rules.get(index)?;
-        let words = self.words.rules().iter().skip(*first).zip(texts);
-        let matches = self.words.matches();
-        let mut misfits =
-            words.filter(|(word, _)| !matches.matches(&word.matches, packet, word.verb.doubt()));
+        let mut misfits = (*first..)
+            .zip(texts)
+            .filter(|(word, _)| !self.words.speaks_of(*word, packet));
         misfits.next().map(|(_, text)| text.as_str())
     }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use anyhow::{bail, Context as _};
 
+use crate::output::printable;
+
 /// The longest text in bytes that is read: many times what a table of a million rules takes.
 const MAX: u64 = 1 << 28;
 
@@ -26,12 +28,7 @@ impl Source {
         let (name, from): (String, Box<dyn Read>) = if path == Path::new("-") {
             ("<stdin>".to_owned(), Box::new(io::stdin()))
         } else {
-            // Whoever chose the name must not reach the terminal with it.
-            let name: String = path
-                .to_string_lossy()
-                .chars()
-                .map(|c| if c.is_control() { '?' } else { c })
-                .collect();
+            let name = printable(&path.to_string_lossy());
             let file = File::open(path).with_context(|| name.clone())?;
             (name, Box::new(file))
         };

@@ -49,14 +49,43 @@ fn check_tells_all_errors() {
         r#"<stdin>:1:11: error: got "10.0.0.300", expected an IPv4 or IPv6 address, ADDRESS/LENGTH, FIRST-LAST or @SET
     deny from 10.0.0.300
               ^^^^^^^^^^
-<stdin>:3:7: error: got "prto", expected one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, fragment, family, hook, netns, priority, log, comment
+<stdin>:3:7: error: got "prto", expected one of from, to, proto, icmp-type, sport, dport, origdst, origdport, in, out, port-in, port-out, mark, cgroup, fragment, state, family, hook, netns, priority, log, comment
     allow   prto tcp
-            ^^^^
+            ^^^^ perhaps proto
 <stdin>:4:11: error: got the end of the line, expected a protocol: a name such as tcp, udp, icmp or icmpv6, or a number up to 255
     deny proto
               ^
 "#
     );
+}
+
+#[test]
+fn check_says_what_was_probably_meant() {
+    for (text, meant) in [
+        ("drop from 10.0.0.1", Some("deny")),
+        ("ACCEPT", Some("allow")),
+        ("deny dprot 80", Some("dport")),
+        ("deny daddr 10.0.0.1", Some("to")),
+        ("deny hook forwrad", Some("forward")),
+        ("deny state { new, estabilshed }", Some("established")),
+        ("set a {\n80 }\ndefualt deny", Some("default")),
+        ("mode enforced", Some("enforce")),
+        // Nothing is like it.
+        ("deny xyzzy", None),
+        ("deny from 10.0.0.300", None),
+        // What is like it is no word of the language, or not fit for the place.
+        ("deny from adress", None),
+        ("deny dport port", None),
+        ("deny", None),
+        ("deny to", None),
+        ("deny \"dprot\" 80", None),
+        ("set a {\n80, dport }", None),
+    ] {
+        let (_, out, _) = ctrfw("", &["check", "--json", "-"], text);
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let suggestion = report["problems"][0]["suggestion"].as_str();
+        assert_eq!(suggestion, meant, "{text}: {out}");
+    }
 }
 
 #[test]
@@ -75,6 +104,85 @@ fn check_says_what_the_module_would() {
 }
 
 #[test]
+fn check_takes_a_condition() {
+    assert_eq!(ctrfw("", &["check", "-"], "if generation 7\ndeny\n").0, 0);
+    let (code, out, _) = ctrfw("", &["check", "-"], "deny\nif generation 7\n");
+    assert_eq!(code, 1);
+    assert!(out.starts_with("<stdin>:2:1: error: got \"if\""), "{out}");
+}
+
+#[test]
+fn check_has_nothing_to_say_of_the_ready_policies() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies");
+    let mut checked = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "rules")
+        {
+            let result = ctrfw("", &["check", path.to_str().unwrap()], "");
+            assert_eq!(result, (0, String::new(), String::new()), "{path:?}");
+            checked += 1;
+        }
+    }
+    assert_ne!(checked, 0);
+}
+
+#[test]
+fn counters_are_reset() {
+    let proc = TempDir::new().unwrap();
+    let file = proc.path().join("counters");
+    let line = "1 packets 2 bytes 120 deny\n";
+    fs::write(&file, line).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::cargo_bin("ctrfw").unwrap();
+        command.arg("--proc").arg(proc.path()).args(args);
+        let ran = command.output().unwrap();
+        (
+            ran.status.code().unwrap(),
+            String::from_utf8(ran.stdout).unwrap(),
+        )
+    };
+    let (code, out) = run(&["--json", "counters", "--reset"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["counters"][0]["packets"]), (0, &2.into()));
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{line}reset\n"));
+    fs::write(&file, line).unwrap();
+    assert_eq!(run(&["counters"]), run(&["counters", "--reset"]));
+    assert_eq!(run(&["counters", "--reset", "--zero-hits"]).0, 2);
+}
+
+#[test]
+fn queues() {
+    let rules = "queue 7 bypass proto udp netns host\nallow proto udp dport 53 netns host\n\
+                 queue 8 proto tcp netns host\n";
+    let (code, out, _) = ctrfw("", &["check", "-"], rules);
+    assert_eq!((code, out.as_str()), (0, ""));
+    let (_, out, _) = ctrfw(
+        "",
+        &["check", "-"],
+        "queue 7 netns host\ndeny dport 1 netns host",
+    );
+    assert!(out.contains("rule 2 can never match"), "{out}");
+    let (code, out, _) = ctrfw("", &["check", "-"], "queue 7 netns container\n");
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("got \"container\", expected netns host, as packets"),
+        "{out}"
+    );
+    let (code, out, _) = ctrfw(rules, &["test", "--explain", PACKET], "");
+    assert_eq!(code, 0);
+    let line = "forward       queue  rule 3 (line 3): queue 8 proto tcp netns host\n\
+                \x20             not rule 1, for \"proto udp\": queue 7 bypass proto udp netns host\n";
+    assert!(out.contains(line), "{out}");
+    let (_, out, _) = ctrfw(&format!("mode audit\n{rules}"), &["test", PACKET], "");
+    assert!(out.contains("forward       would-queue  rule 3"), "{out}");
+    let (_, out, _) = ctrfw(rules, &["list"], "");
+    assert!(out.contains("    3 queue 8 proto tcp netns host"), "{out}");
+}
+
+#[test]
 fn check_warns_of_shadowed_rules() {
     let text = "deny from 10.0.0.0/8\n# x\ndeny dport 5-6 from 10.1.0.0/16\nallow from 10.1.0.1\n";
     let (code, out, _) = ctrfw("", &["check", "-"], text);
@@ -86,6 +194,13 @@ fn check_warns_of_shadowed_rules() {
     ^^^^
 "
     );
+}
+
+#[test]
+fn load_says_that_nothing_is_enforced() {
+    let (code, out, err) = ctrfw("", &["load", "-"], "mode audit\ndeny\n");
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.contains("NOTHING IS ENFORCED"), "{err}");
 }
 
 #[test]
@@ -144,6 +259,73 @@ local_out     deny   no rule matches; line 3: default deny hook local_out
     let (code, _, err) = ctrfw(rules, &["test", "from 1.2.3.4 to ::1 proto tcp"], "");
     assert_eq!(code, 2);
     assert!(err.contains("one address family"), "{err}");
+}
+
+#[test]
+fn test_knows_where_a_packet_was_sent_to() {
+    let rules = "allow origdst 203.0.113.1 origdport 8081\ndeny\n";
+    let verdict = |words: &str| {
+        let packet = format!("{PACKET} hook forward {words}");
+        let (code, out, err) = ctrfw(rules, &["--json", "test", &packet], "");
+        if code != 0 {
+            return err;
+        }
+        let json: Value = serde_json::from_str(&out).unwrap();
+        json["hooks"][0]["verdict"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(verdict("origdst 203.0.113.1 origdport 8081"), "allow");
+    assert_eq!(
+        verdict("origdst 203.0.113.1 origdport 8081 state established"),
+        "allow"
+    );
+    assert_eq!(verdict("origdst 203.0.113.1"), "deny");
+    // It is its own, if nothing else is said.
+    assert_eq!(verdict(""), "deny");
+    let own = "allow origdst 10.0.0.5 origdport 443\ndeny\n";
+    let (_, out, _) = ctrfw(own, &["test", &format!("{PACKET} hook forward")], "");
+    assert!(out.contains("allow  rule 1"), "{out}");
+    assert!(verdict("origdst 203.0.113.1 state invalid").contains("as there is a connection"));
+    assert!(verdict("origdst 2001:db8::1").contains("one address family"));
+    let esp = "from 1.1.1.1 to 2.2.2.2 proto esp origdport 1";
+    let (_, _, err) = ctrfw(rules, &["test", esp], "");
+    assert!(err.contains("no origdport"), "{err}");
+}
+
+#[test]
+fn test_compares_cgroups_by_path() {
+    let rules = "allow cgroup /a/b\nallow cgroup \"/x y\"\ndeny\n";
+    let verdicts = |words: &str| -> Vec<String> {
+        let packet = format!("{PACKET} {words}");
+        let (_, out, err) = ctrfw(rules, &["test", &packet], "");
+        let verdicts = out
+            .lines()
+            .map(|line| line.split_whitespace().nth(1).unwrap());
+        verdicts
+            .map(str::to_owned)
+            .chain(err.lines().map(str::to_owned))
+            .collect()
+    };
+    for words in ["cgroup /a/b", "cgroup /a/b/c/", "cgroup \"/x y/z\""] {
+        // What is forwarded has no socket.
+        assert_eq!(
+            verdicts(words),
+            ["allow", "allow", "deny", "allow", "allow"],
+            "{words}"
+        );
+    }
+    for words in ["", "cgroup /", "cgroup /a", "cgroup /a/bb"] {
+        assert_eq!(verdicts(words), ["deny"; 5], "{words}");
+    }
+    assert!(verdicts("cgroup a")
+        .concat()
+        .contains("expected a cgroup's path"));
+    let rules = "deny cgroup /a/b\ndeny cgroup /a/b/c\ndeny cgroup /a\ndeny cgroup !/a\n";
+    let (code, out, _) = ctrfw("", &["check", "-"], rules);
+    assert_eq!(
+        (code, out.matches("can never match").count()),
+        (0, 1),
+        "{out}"
+    );
 }
 
 #[test]

@@ -5,8 +5,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ctrfw_command::policy::Policy;
-use ctrfw_command::shadow;
+use ctrfw_command::problem::Problem;
+use ctrfw_command::{cgroup, shadow};
+use ctrfw_core::cgroup::SocketCgroup;
+use ctrfw_core::edit::Addition;
 use ctrfw_core::family::Family;
+use ctrfw_core::flags::Flag as _;
+use ctrfw_core::flow::{Connection, Flow, State};
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::{IfName, IFNAMSIZ};
@@ -15,7 +20,7 @@ use ctrfw_core::memory::{Heap, NoMemory};
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, Transport};
 use ctrfw_core::parser::{Statement, Table};
-use ctrfw_core::policy;
+use ctrfw_core::policy::NO_EDIT;
 use ctrfw_core::proto::Protocol;
 use proptest::collection::vec;
 use proptest::option;
@@ -54,6 +59,7 @@ fn rule() -> impl Strategy<Value = String> {
         "@ports",
         "!@ports",
     ];
+    const CGROUPS: &[&str] = &["/", "/a", "!/a", "/a/b", "!{ /a/b, /c }", "\"/a\""];
     const DEVICES: &[&str] = &[
         "*",
         "e*",
@@ -65,7 +71,16 @@ fn rule() -> impl Strategy<Value = String> {
         "!@dev",
     ];
     (
-        select(&["allow", "deny", "reject", "audit"][..]),
+        select(
+            &[
+                "allow",
+                "deny",
+                "reject",
+                "audit",
+                "queue 7",
+                "queue 7 bypass",
+            ][..],
+        ),
         word("from", ADDRS),
         word("proto", &["tcp", "udp", "!17", "{ tcp, udp }"]),
         prop_oneof![
@@ -78,6 +93,9 @@ fn rule() -> impl Strategy<Value = String> {
             word("out", DEVICES),
             word("port-in", DEVICES),
             word("mark", &["1", "!1", "1/1"]),
+            word("origdst", ADDRS),
+            word("origdport", PORTS),
+            word("cgroup", CGROUPS),
         ),
         (
             word("hook", &["forward", "forward,local_in", "!local_in"]),
@@ -90,13 +108,15 @@ fn rule() -> impl Strategy<Value = String> {
             word("comment", &["\"from x\""]),
         ),
     )
-        .prop_map(|(verb, a, b, c, d, e, (f, g, h), (i, j, k), (l, m, n))| {
-            let words = [a, b, c, d, e, f, g, h, i, j, k, l, m, n];
-            format!(
-                "{verb}{}\n",
-                words.into_iter().flatten().collect::<String>()
-            )
-        })
+        .prop_map(
+            |(verb, a, b, c, d, e, (f, g, h, o, p, q), (i, j, k), (l, m, n))| {
+                let words = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q];
+                format!(
+                    "{verb}{}\n",
+                    words.into_iter().flatten().collect::<String>()
+                )
+            },
+        )
         // Not all words go together.
         .prop_filter("no rule", |line| {
             Policy::parse(format!("{SETS}{line}").as_bytes())
@@ -111,6 +131,35 @@ fn device() -> impl Strategy<Value = IfName> {
         field[..name.len()].copy_from_slice(name.as_bytes());
         IfName::from_field(field)
     })
+}
+
+fn flow() -> impl Strategy<Value = Flow> {
+    let state = || select(State::ALL);
+    let connection = (state(), any::<bool>(), 0..3u32, option::of(0..4u16)).prop_map(
+        |(state, reply, to, port)| Connection {
+            state,
+            reply,
+            over: false,
+            to: IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + to)),
+            port,
+        },
+    );
+    prop_oneof![
+        1 => Just(Flow::Unasked),
+        1 => Just(Flow::Fragment),
+        1 => state().prop_map(|state| Flow::Known(state, None)),
+        3 => connection.prop_map(|known| Flow::Known(known.state, Some(known))),
+    ]
+}
+
+fn socket() -> impl Strategy<Value = SocketCgroup> {
+    let path = select(&["/", "/a", "/a/b", "/a/bb", "/c"][..]);
+    prop_oneof![
+        1 => Just(SocketCgroup::Unknown),
+        1 => Just(SocketCgroup::Fragment),
+        1 => Just(SocketCgroup::NoSocket),
+        3 => path.prop_map(|path| SocketCgroup::In(cgroup::lineage(path.as_bytes()).unwrap())),
+    ]
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
@@ -131,36 +180,40 @@ fn packet() -> impl Strategy<Value = Packet> {
         (select(&Hook::ALL[..]), 1..3u32, device(), device()),
         option::weighted(0.8, addr),
         option::weighted(0.8, select(&[6u8, 17, 1][..])),
-        (transport, any::<bool>()),
+        (transport, any::<bool>(), flow(), socket()),
     )
         .prop_map(
-            |((hook, inode, input, output), addr, proto, (transport, later))| Packet {
-                hook,
-                netns: NetnsId {
-                    inode,
-                    host: inode == 1,
-                },
-                input,
-                output,
-                phys_input: input,
-                phys_output: output,
-                mark: inode,
-                family: match addr {
-                    Some(IpAddr::V6(_)) => Family::Ipv6,
-                    _ => Family::Ipv4,
-                },
-                headers: Headers {
-                    addrs: addr.map(|addr| (addr, addr)),
-                    proto: proto.map(Protocol),
-                    transport,
-                    fragment: if later {
-                        Fragment::Later(64)
-                    } else {
-                        Fragment::No
+            |((hook, inode, input, output), addr, proto, (transport, later, flow, cgroup))| {
+                Packet {
+                    hook,
+                    netns: NetnsId {
+                        inode,
+                        host: inode == 1,
                     },
-                    len: 100,
-                    unparsed: None,
-                },
+                    input,
+                    output,
+                    phys_input: input,
+                    phys_output: output,
+                    mark: inode,
+                    family: match addr {
+                        Some(IpAddr::V6(_)) => Family::Ipv6,
+                        _ => Family::Ipv4,
+                    },
+                    headers: Headers {
+                        addrs: addr.map(|addr| (addr, addr)),
+                        proto: proto.map(Protocol),
+                        transport,
+                        fragment: if later {
+                            Fragment::Later(64)
+                        } else {
+                            Fragment::No
+                        },
+                        len: 100,
+                        unparsed: None,
+                    },
+                    flow,
+                    cgroup,
+                }
             },
         )
 }
@@ -182,6 +235,25 @@ proptest! {
                     prop_assert_ne!(Some(index + 1), warning.rule);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn none_is_overlooked_among_others(rules in vec(rule(), 2..12)) {
+        let (policy, _) = Policy::parse(format!("{SETS}{}", rules.concat()).as_bytes());
+        let (warnings, _) = shadow::warnings(&policy);
+        // In the order in which they are judged.
+        let rules = policy.rules();
+        for (index, later) in rules.iter().enumerate() {
+            let covers = |earlier: &String| {
+                let text = format!("{SETS}{earlier}\n{later}\n");
+                let (two, _) = Policy::parse(text.as_bytes());
+                !shadow::warnings(&two).0.is_empty()
+            };
+            let first = rules[..index].iter().position(covers);
+            let told = warnings.iter().find(|warning| warning.rule == Some(index + 1));
+            let told = told.and_then(|warning| warning.shadowed_by).map(|place| place.rule - 1);
+            prop_assert_eq!(told, first, "{}", later);
         }
     }
 
@@ -209,15 +281,78 @@ proptest! {
     }
 }
 
+/// The numbers of the rules that are warned of, and by which rule each is covered.
+fn covered(text: &str) -> Vec<(usize, usize)> {
+    let (policy, problems) = Policy::parse(text.as_bytes());
+    assert_eq!(problems, []);
+    let (warnings, complete) = shadow::warnings(&policy);
+    assert!(complete);
+    let pair = |warning: &Problem| Some((warning.rule?, warning.shadowed_by?.rule));
+    warnings.iter().filter_map(pair).collect()
+}
+
+#[test]
+fn whatever_the_rule_is_found_by() {
+    for (wide, narrow) in [
+        ("from 10.0.0.0/8", "from 10.1.0.0/16"),
+        ("from 0.0.0.0/0", "from { 10.1.2.3, 192.0.2.1 }"),
+        (
+            "from { 10.0.0.0/8, fe80::/10 }",
+            "from { fe80::1, 10.1.2.3 }",
+        ),
+        ("to 10.0.0.1-10.0.0.9", "to 10.0.0.1-10.0.0.9 in lo"),
+        ("dport 80", "dport 80 in lo"),
+        ("dport 1-100", "dport 5"),
+        ("dport 1-100", "dport 5-100"),
+        ("dport { 80, 443 }", "dport { 443, 80 }"),
+        ("in *", "in eth0"),
+        ("in eth*", "in eth1*"),
+        ("in { lo, eth* }", "in eth*"),
+        ("hook forward,local_in", "hook local_in"),
+        ("mark 1/3", "mark 1/3 family ipv4"),
+        ("dport !80", "dport !{ 443, 80 }"),
+        ("", "icmp-type 8"),
+    ] {
+        // Others, before, between and behind, that have little in common with them.
+        let other = |n: u32| format!("deny from 192.0.2.{n} dport 7{n} out br{n}\n");
+        let text = format!(
+            "{}deny {wide}\n{}deny {narrow}\n{}",
+            other(1),
+            other(2),
+            other(3)
+        );
+        let found = covered(&text);
+        assert!(found.contains(&(4, 2)), "{wide}: {narrow}: {found:?}");
+    }
+}
+
+#[test]
+fn all_of_a_large_table_are_compared() {
+    let rule = |n: u32| {
+        format!(
+            "deny from 10.{}.{}.0/24 proto tcp dport 443\n",
+            n / 256,
+            n % 256
+        )
+    };
+    let mut text: String = (0..50_000).map(rule).collect();
+    assert_eq!(covered(&text), []);
+    text += "deny from 10.99.7.7 proto tcp dport 443\n";
+    assert_eq!(covered(&text), [(50_001, 99 * 256 + 7 + 1)]);
+}
+
 /// Takes a text as the module does.
 #[derive(Default)]
-struct Whole(policy::Policy<Heap>);
+struct Whole(Addition<Heap>);
 
 impl Sink<Table> for Whole {
     type Error = NoMemory;
 
     fn accept(&mut self, item: Statement<'_>) -> Result<(), Refusal<NoMemory>> {
-        self.0.add(item, None)
+        match item {
+            Statement::Edit(_) => Err(Refusal::Expected(NO_EDIT)),
+            item => self.0.accept(item, None),
+        }
     }
 }
 

@@ -1,63 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is added to a policy, and edits of the rules that it has.
+//! What is added to a policy, edits of the rules that it has, and on which condition.
 
+use crate::cgroup::CgroupId;
 use crate::error::Fault;
+use crate::generation::Generation;
 use crate::lexer::Word;
 use crate::loader::Refusal;
 use crate::matcher::Misfit;
-use crate::memory::{List, Memory, NoMemory};
+use crate::memory::{Memory, NoMemory};
 use crate::parser::{Edit, Statement, Target};
 use crate::policy::Policy;
-use crate::priority::{self, Priority};
-use crate::rule::Rule;
+use crate::slot::{Slot, Slots};
 
 const NUMBER: &str = "the number of a rule of the table";
 const COMMENT: &str = "the comment of a rule of the table";
 const ONE_COMMENT: &str = "a comment that no other rule has";
-
-/// Places of rules.
-pub type Places<M> = <M as Memory>::List<u32>;
+const NO_CONDITION: &str = "a condition only once, before all other statements";
 
 /// What is to be put behind a policy, its base, and how the base's rules are changed.
-///
-/// Rules are known by their places when those of the base come first, then those that are added.
 pub struct Addition<M: Memory> {
+    /// The base with what was said so far.
     policy: Policy<M>,
-    /// Which rules there will be, in the order in which they are judged; nothing before the first
-    /// edit: then it is all of them.
-    order: Option<Places<M>>,
+    /// Whether rules or sets of the base are changed.
+    edits: bool,
+    /// Which table the base must be, if that was said.
+    condition: Option<Generation>,
+    /// Whether anything was said.
+    begun: bool,
 }
 
 impl<M: Memory> Default for Addition<M> {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
-            order: None,
+            edits: false,
+            condition: None,
+            begun: false,
         }
     }
 }
 
-fn rules<M: Memory>(base: Option<&Policy<M>>) -> &[Rule] {
-    base.map_or(&[], Policy::rules)
-}
-
 /// All process context.
 impl<M: Memory> Addition<M> {
-    /// What is added.
+    /// The base with what was said so far; nothing before something was.
     pub fn policy(&self) -> &Policy<M> {
         &self.policy
     }
 
-    /// Whether rules of the base are changed, so that it must be what it was.
+    /// Whether rules or sets of the base are changed, so that it must be what it was.
     pub fn edits(&self) -> bool {
-        self.order.is_some()
+        self.edits
     }
 
-    /// How many rules there will be.
-    pub fn rules(&self, base: Option<&Policy<M>>) -> usize {
-        let all = rules(base).len().saturating_add(self.policy.rules().len());
-        self.order.as_ref().map_or(all, |order| order.len())
+    /// The only generation of the table in force that it may be added to, or take the place of.
+    pub fn condition(&self) -> Option<Generation> {
+        self.condition
     }
 
     /// Takes what a line says. `base` is the same each time.
@@ -68,146 +66,101 @@ impl<M: Memory> Addition<M> {
         statement: Statement<'_>,
         base: Option<&Policy<M>>,
     ) -> Result<(), Refusal<NoMemory>> {
+        let first = !self.begun;
+        self.begin(base)?;
+        let policy = &mut self.policy;
         let edit = match statement {
             Statement::Edit(edit) => edit,
-            Statement::Rule(_) => {
-                self.policy.add(statement, base)?;
-                return Ok(self.place_last(base, None)?);
+            Statement::Rule(rule) => return policy.add_rule(&rule),
+            Statement::Default(text) => return policy.add_default(&text),
+            Statement::Mode(mode) => return policy.set_mode(mode),
+            Statement::Failsafe(words) => return policy.set_failsafe(words),
+            Statement::Set(name, word, members) => return policy.add_set(name, word, members),
+            Statement::Members(kind, words) => return policy.add_members(Some((kind, words))),
+            Statement::If(_, generation) if first => {
+                self.condition = Some(generation);
+                return Ok(());
             }
-            other => return self.policy.add(other, base),
+            Statement::If(word, _) => {
+                return Err(Refusal::Fault(Fault::at_word(word, NO_CONDITION)));
+            }
         };
-        if self.order.is_none() {
-            let mut priorities = M::List::<Priority>::default();
-            let both = rules(base).iter().chain(self.policy.rules());
-            priorities.extend(both.map(|rule| rule.options.priority))?;
-            self.order = Some(priority::order::<M>(&priorities)?);
-        }
+        self.edits = true;
         match edit {
             Edit::Insert(word, number, rule) => {
                 let at = self.numbered(word, number)?;
-                self.policy.add(Statement::Rule(rule), base)?;
-                Ok(self.place_last(base, Some(at))?)
+                self.policy.insert_rule(at, &rule)
             }
             Edit::Delete(target) => {
-                let at = self.find(base, target)?;
-                Ok(self.remove(at)?)
+                let at = self.find(target)?;
+                Ok(self.policy.remove_rule(at)?)
             }
+            Edit::ReplaceSet(name, word, members) => self.policy.replace_set(name, word, members),
             Edit::Replace(target, rule) => {
-                let at = self.find(base, target)?;
-                self.remove(at)?;
-                self.policy.add(Statement::Rule(rule), base)?;
-                Ok(self.place_last(base, Some(at))?)
+                let at = self.find(target)?;
+                self.policy.remove_rule(at)?;
+                self.policy.insert_rule(at, &rule)
             }
         }
     }
 
-    fn order(&self) -> &[u32] {
-        self.order.as_deref().unwrap_or(&[])
+    /// Has `find` tell of the paths in the last statement which cgroups they lead to.
+    pub fn resolve_cgroups<E>(
+        &mut self,
+        find: impl FnMut(&str) -> Result<CgroupId, E>,
+    ) -> Result<(), E> {
+        self.policy.resolve_cgroups(find)
     }
 
-    /// The policy that a rule is of, and the rule's place in it.
-    fn owner<'a>(&'a self, base: Option<&'a Policy<M>>, index: u32) -> (&'a Policy<M>, usize) {
-        let index = index as usize;
-        match (base, index.checked_sub(rules(base).len())) {
-            (Some(base), None) => (base, index),
-            (_, added) => (&self.policy, added.unwrap_or(index)),
+    /// Begins with what is there.
+    fn begin(&mut self, base: Option<&Policy<M>>) -> Result<(), NoMemory> {
+        if let (false, Some(base)) = (self.begun, base) {
+            self.policy = base.share()?;
         }
+        self.begun = true;
+        Ok(())
     }
 
-    fn priority(&self, base: Option<&Policy<M>>, index: u32) -> Priority {
-        let (policy, place) = self.owner(base, index);
-        let rule = policy.rules().get(place);
-        rule.map_or(Priority::default(), |rule| rule.options.priority)
-    }
-
-    /// The place of rule `number`, which counts from 1.
+    /// The index of rule `number`, which counts from 1.
     fn numbered(&self, word: Word<'_>, number: usize) -> Result<usize, Refusal<NoMemory>> {
         number
             .checked_sub(1)
-            .filter(|at| *at < self.order().len())
+            .filter(|at| *at < self.policy.rules().len())
             .ok_or_else(|| Refusal::Fault(Fault::at_word(word, NUMBER)))
     }
 
-    fn find(
-        &self,
-        base: Option<&Policy<M>>,
-        target: Target<'_>,
-    ) -> Result<usize, Refusal<NoMemory>> {
+    fn find(&self, target: Target<'_>) -> Result<usize, Refusal<NoMemory>> {
         let (word, comment) = match target {
             Target::Number(word, number) => return self.numbered(word, number),
             Target::Comment(word, comment) => (word, comment),
         };
-        let mut found = self.order().iter().enumerate().filter(|(_, index)| {
-            let (policy, place) = self.owner(base, **index);
-            policy.comment(place).as_bytes() == comment
-        });
         let fault = |expected| Refusal::Fault(Fault::at_word(word, expected));
-        let (at, _) = found.next().ok_or(fault(COMMENT))?;
-        match found.next() {
-            Some(_) => Err(fault(ONE_COMMENT)),
-            None => Ok(at),
+        match self.policy.commented(comment) {
+            None => Err(fault(COMMENT)),
+            Some((_, true)) => Err(fault(ONE_COMMENT)),
+            Some((at, false)) => Ok(at),
         }
     }
 
-    fn remove(&mut self, at: usize) -> Result<(), NoMemory> {
-        let mut order = M::List::<u32>::default();
-        let kept = self.order().iter().enumerate();
-        order.extend(
-            kept.filter(|(place, _)| *place != at)
-                .map(|(_, index)| *index),
-        )?;
-        self.order = Some(order);
+    /// Puts what was said behind another base. It changes nothing of its base.
+    pub fn rebase(&mut self, base: &Policy<M>) -> Result<(), Misfit> {
+        let mut policy = base.share()?;
+        policy.take_new(&self.policy)?;
+        self.policy = policy;
+        self.begun = true;
         Ok(())
     }
 
-    /// Gives the rule added last its place: as near to `at` as its priority lets it, else behind all of
-    /// the same.
-    fn place_last(&mut self, base: Option<&Policy<M>>, at: Option<usize>) -> Result<(), NoMemory> {
-        if self.order.is_none() {
-            return Ok(());
-        }
-        let all = rules(base).len().saturating_add(self.policy.rules().len());
-        let last = all.checked_sub(1).and_then(|last| u32::try_from(last).ok());
-        let last = last.ok_or(NoMemory)?;
-        let priority = self.priority(base, last);
-        let before = |judged: fn(&Priority, &Priority) -> bool| {
-            let order = self.order().iter();
-            let front = order.take_while(|index| judged(&self.priority(base, **index), &priority));
-            front.count()
-        };
-        let (first, behind) = (before(Priority::gt), before(Priority::ge));
-        let at = at.unwrap_or(behind).max(first).min(behind);
-        let mut order = M::List::<u32>::default();
-        let (front, back) = self
-            .order()
-            .split_at_checked(at)
-            .unwrap_or((self.order(), &[]));
-        order.extend(front.iter().copied())?;
-        order.push(last)?;
-        order.extend(back.iter().copied())?;
-        self.order = Some(order);
-        Ok(())
-    }
-
-    /// The policy that comes of it; and where its rules were when those of the base came first, then
-    /// those that were added, unless they are all still there.
+    /// The policy that comes of it, whose new statements have taken `slots`, and the slots of the
+    /// statements that are gone. `base` is the same as before, and the slots of its statements are among
+    /// those that are taken: a slot tells a statement from all others.
+    #[inline(never)]
     pub fn finish(
-        self,
+        mut self,
         base: Option<&Policy<M>>,
-    ) -> Result<(Policy<M>, Option<Places<M>>), Misfit> {
-        let mut whole = Policy::default();
-        if let Some(order) = self.order {
-            whole.gather(base, &self.policy, &order)?;
-            return Ok((whole, Some(order)));
-        }
-        match base {
-            Some(base) => {
-                whole.append(base)?;
-                whole.append(&self.policy)?;
-            }
-            None => whole = self.policy,
-        }
-        let order = whole.settle()?;
-        Ok((whole, order))
+        slots: &mut Slots<M>,
+    ) -> Result<(Policy<M>, M::List<Slot>), NoMemory> {
+        self.begin(base)?;
+        self.policy.freeze(slots)
     }
 }

@@ -7,6 +7,7 @@ use core::fmt;
 use crate::addr::KernelAddr;
 use crate::fragment::Fragment;
 use crate::iface::IfName;
+use crate::number;
 use crate::packet::{Headers, Packet, Transport};
 use crate::proto::Protocol;
 use crate::rule::{Decision, Mode};
@@ -26,8 +27,10 @@ pub struct TraceEvent<'a, Id> {
     pub mode: Mode,
 }
 
-impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<Id: fmt::Display> TraceEvent<'_, Id> {
+    /// Prints it to anything; [`fmt::Display`] does the same, but slower, as each piece goes through a
+    /// [`fmt::Formatter`].
+    pub fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
         let Packet {
             hook,
             netns,
@@ -38,39 +41,62 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
             headers,
             mark: _,
             family: _,
+            flow: _,
+            cgroup: _,
         } = self.packet;
-        write!(
-            f,
-            "trace id={} netns={netns} hook={} ",
-            self.id,
-            hook.trace_name()
-        )?;
-        write!(f, "in={input} out={output} dev={}", self.device)?;
-        write!(f, " physin={phys_input} physout={phys_output}")?;
-        fmt_headers(f, headers)?;
-        write!(
-            f,
-            " verdict={} rule={}",
-            self.decision.verb.trace_name(self.mode),
-            self.decision.decider
-        )
+        write!(to, "trace id={}", self.id)?;
+        to.write_str(" netns=")?;
+        netns.write(to)?;
+        to.write_str(" hook=")?;
+        to.write_str(hook.trace_name())?;
+        for (key, name) in [
+            (" in=", input),
+            (" out=", output),
+            (" dev=", &self.device),
+            (" physin=", phys_input),
+            (" physout=", phys_output),
+        ] {
+            to.write_str(key)?;
+            name.write(to)?;
+        }
+        write_headers(to, headers)?;
+        to.write_str(" verdict=")?;
+        to.write_str(self.decision.verb.trace_name(self.mode))?;
+        write!(to, " rule={}", self.decision.decider)
     }
 }
 
+impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+/// Prints a number behind its key.
+fn write_number(to: &mut impl fmt::Write, key: &str, number: u64) -> fmt::Result {
+    to.write_str(key)?;
+    number::write(to, number)
+}
+
 /// The fields of the headers, each behind a blank.
-fn fmt_headers(f: &mut fmt::Formatter<'_>, headers: &Headers) -> fmt::Result {
+fn write_headers(to: &mut impl fmt::Write, headers: &Headers) -> fmt::Result {
     match headers.addrs {
-        Some((from, to)) => write!(f, " src={} dst={}", KernelAddr(from), KernelAddr(to))?,
-        None => f.write_str(" src=- dst=-")?,
+        Some((from, dest)) => {
+            to.write_str(" src=")?;
+            KernelAddr(from).write(to)?;
+            to.write_str(" dst=")?;
+            KernelAddr(dest).write(to)?;
+        }
+        None => to.write_str(" src=- dst=-")?,
     }
     match headers.proto {
-        Some(proto) => write!(f, " proto={}", proto.trace_name())?,
-        None => f.write_str(" proto=-")?,
+        Some(proto) => write!(to, " proto={}", proto.trace_name())?,
+        None => to.write_str(" proto=-")?,
     }
     match headers.fragment {
         Fragment::No => {}
-        Fragment::First => f.write_str(" frag=first")?,
-        Fragment::Later(offset) => write!(f, " frag={offset}")?,
+        Fragment::First => to.write_str(" frag=first")?,
+        Fragment::Later(offset) => write_number(to, " frag=", offset.into())?,
     }
     match headers.transport {
         Transport::Ports {
@@ -78,19 +104,23 @@ fn fmt_headers(f: &mut fmt::Formatter<'_>, headers: &Headers) -> fmt::Result {
             dest,
             flags,
         } => {
-            write!(f, " spt={source} dpt={dest}")?;
+            write_number(to, " spt=", source.into())?;
+            write_number(to, " dpt=", dest.into())?;
             match flags {
-                Some(flags) => write!(f, " flags={flags}")?,
-                None if headers.proto == Some(Protocol::TCP) => f.write_str(" flags=-")?,
+                Some(flags) => write!(to, " flags={flags}")?,
+                None if headers.proto == Some(Protocol::TCP) => to.write_str(" flags=-")?,
                 None => {}
             }
         }
-        Transport::Icmp { kind, code } => write!(f, " type={kind} code={code}")?,
+        Transport::Icmp { kind, code } => {
+            write_number(to, " type=", kind.into())?;
+            write_number(to, " code=", code.into())?;
+        }
         Transport::Other | Transport::LaterFragment | Transport::Unreadable => {}
     }
-    write!(f, " len={}", headers.len)?;
+    write_number(to, " len=", headers.len.into())?;
     if let Some(reason) = headers.unparsed {
-        write!(f, " unparsed={reason}")?;
+        write!(to, " unparsed={reason}")?;
     }
     Ok(())
 }
@@ -122,7 +152,7 @@ impl fmt::Display for LogEvent<'_> {
         let verb = verb.trace_name(self.mode);
         write!(f, "{} {verb} netns={netns} hook={hook}", self.prefix)?;
         write!(f, " in={} out={}", self.input, self.output)?;
-        fmt_headers(f, &self.packet.headers)?;
+        write_headers(f, &self.packet.headers)?;
         write!(f, " rule={decider} held_back={}", self.held_back)
     }
 }

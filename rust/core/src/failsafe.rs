@@ -6,8 +6,11 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::error::Fault;
-use crate::hook::Hook;
+use crate::facts::Reach;
+use crate::family::FamilySet;
+use crate::hook::{Hook, HookSet};
 use crate::lexer::{Form, Words};
+use crate::netns::{NetnsMatch, NetnsScope};
 use crate::packet::{Packet, Transport};
 use crate::port::PortRange;
 use crate::proto::Protocol;
@@ -19,9 +22,7 @@ pub const MAX_WAYS: usize = 32;
 const OPEN: &str = "{ and ways in such as tcp 22";
 const PROTOCOL: &str = "a protocol with ports (tcp, udp, dccp, sctp or udplite), or }";
 const PORTS: &str = "a port from 0 to 65535 or a range FIRST-LAST";
-const MORE: &str = "a comma or }";
 const FEWER: &str = "at most 32 ways in";
-const END: &str = "nothing more on this line";
 
 /// A protocol, and ports of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,19 +67,13 @@ pub(crate) fn parse<'a>(words: &mut Words<'a>) -> Result<Words<'a>, Fault> {
             let may_become = ports.form == Form::Plain && PortRange::may_become(ports.text);
             return Err(words.fault(ports, PORTS, may_become));
         }
-        let mark = words.require(MORE)?;
-        if mark.is_mark(b"}") {
+        if !words.list_goes_on()? {
             break;
-        }
-        if !mark.is_mark(b",") {
-            return Err(words.fault(mark, MORE, false));
         }
     }
     let inside = from.up_to(words);
-    match words.next() {
-        Some(extra) => Err(words.fault(extra, END, false)),
-        None => Ok(inside),
-    }
+    words.end()?;
+    Ok(inside)
 }
 
 /// The ways in what [`parse`] has checked.
@@ -89,6 +84,14 @@ pub(crate) fn ways(inside: Words<'_>) -> impl Iterator<Item = Way> + '_ {
         let ports = PortRange::parse(words.next()?.text)?;
         Some(Way { proto, ports })
     })
+}
+
+/// Adds to `reach` where ways in may let packets pass.
+pub(crate) fn add_reach(reach: &mut Reach) {
+    let mut scope = NetnsScope::default();
+    scope.add(NetnsMatch::Host);
+    let hooks = HookSet::of(Hook::Forward).complement();
+    reach.add(hooks, FamilySet::all(), &scope);
 }
 
 /// Whether one of `ways` lets a packet pass. `own` tells of its destination at PRE_ROUTING whether

@@ -45,6 +45,18 @@ impl<T: Flag> Flags<T> {
         Self(self.0 | flag.bit(), PhantomData)
     }
 
+    /// The bits of those in the set.
+    #[inline]
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set of those with these bits; others are left out.
+    #[inline]
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self(bits & Self::all().0, PhantomData)
+    }
+
     /// All that is not in the set.
     #[must_use]
     pub fn complement(self) -> Self {

@@ -80,8 +80,15 @@ impl Hook {
     ];
 
     /// The hook with the kernel's number `number`.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| *hook as u8 == number)
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::PreRouting),
+            1 => Some(Self::LocalIn),
+            2 => Some(Self::Forward),
+            3 => Some(Self::LocalOut),
+            4 => Some(Self::PostRouting),
+            _ => None,
+        }
     }
 
     fn names(self) -> Option<&'static Names> {

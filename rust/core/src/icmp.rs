@@ -5,7 +5,13 @@
 use core::fmt;
 
 use crate::family::Family;
+use crate::memory::{List, NoMemory};
+use crate::packed::{Packed, Reader};
 use crate::value::{decimal, halves, Value};
+
+/// Bits of the form: it has a name, it has a code.
+const NAMED: u8 = 1 << 0;
+const CODED: u8 = 1 << 1;
 
 /// What one kind of message is called and which type it has, where a family has it.
 struct Names {
@@ -146,5 +152,44 @@ impl fmt::Display for IcmpType {
             Some(code) => write!(f, "/{code}"),
             None => Ok(()),
         }
+    }
+}
+
+impl Packed<'_> for IcmpType {
+    /// Family, type and code
+    type Field = (Family, u8, u8);
+
+    fn pack(&self, to: &mut impl List<u8>) -> Result<u8, NoMemory> {
+        let (number, mut form) = match self.kind {
+            Kind::Number(number) => (number, 0),
+            Kind::Named(index) => (index, NAMED),
+        };
+        to.push(number)?;
+        if let Some(code) = self.code {
+            to.push(code)?;
+            form |= CODED;
+        }
+        Ok(form)
+    }
+
+    fn unpack(form: u8, from: &mut Reader<'_>) -> Option<Self> {
+        let number = from.u8()?;
+        Some(Self {
+            kind: if form & NAMED == 0 {
+                Kind::Number(number)
+            } else {
+                Kind::Named(number)
+            },
+            code: if form & CODED == 0 {
+                None
+            } else {
+                Some(from.u8()?)
+            },
+        })
+    }
+
+    fn fits(form: u8, from: &mut Reader<'_>, field: &Self::Field) -> Option<bool> {
+        let (family, number, code) = *field;
+        Some(Self::unpack(form, from)?.matches(family, number, code))
     }
 }

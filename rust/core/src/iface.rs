@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use crate::memory::{List, NoMemory};
+use crate::packed::{Packed, Reader};
 use crate::value::Value;
 
 /// `IFNAMSIZ`: the size in bytes of the kernel's field for an interface name, the final NUL
@@ -16,15 +18,38 @@ pub struct IfName([u8; IFNAMSIZ]);
 
 impl IfName {
     /// The kernel's field: what follows the first NUL is dropped.
+    #[inline]
     pub fn from_field(field: [u8; IFNAMSIZ]) -> Self {
-        let mut name = Self::default();
-        for (to, from) in name.0.iter_mut().zip(field) {
-            if from == 0 {
-                break;
-            }
-            *to = from;
-        }
-        name
+        let name = u128::from_le_bytes(field);
+        // The highest bit of each byte that is NUL; above the first such byte also of others.
+        let ones = u128::MAX / 0xff;
+        let nul = name.wrapping_sub(ones) & !name & (ones << 7);
+        // What is below the first.
+        let kept = match nul {
+            0 => u128::MAX,
+            _ => (nul & nul.wrapping_neg()).wrapping_sub(1) >> 7,
+        };
+        Self((name & kept).to_le_bytes())
+    }
+
+    /// The field as two words.
+    #[inline]
+    pub fn words(self) -> [u64; 2] {
+        let bits = u128::from_le_bytes(self.0);
+        [bits as u64, (bits >> 64) as u64]
+    }
+
+    /// The name that has these words.
+    #[inline]
+    pub fn from_words([low, high]: [u64; 2]) -> Self {
+        let bits = (u128::from(high) << 64) | u128::from(low);
+        Self::from_field(bits.to_le_bytes())
+    }
+
+    /// Whether there is no interface.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.first() == Some(&0)
     }
 
     /// Its bytes, without the padding; empty where there is no interface.
@@ -33,25 +58,37 @@ impl IfName {
     }
 }
 
-/// Prints the name so that nothing in it can be taken for something else: a container chooses the
-/// names of its interfaces, and they may hold control characters.
-impl fmt::Display for IfName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl IfName {
+    /// Prints the name so that nothing in it can be taken for something else: a container chooses the
+    /// names of its interfaces, and they may hold control characters.
+    pub(crate) fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
         match self.as_bytes() {
-            [] => f.write_str("-"),
+            [] => to.write_str("-"),
             // A real name of one dash must not look like "no interface".
-            b"-" => f.write_str("\\x2d"),
+            b"-" => to.write_str("\\x2d"),
             name => {
-                for byte in name {
-                    if byte.is_ascii_graphic() && *byte != b'\\' {
-                        write!(f, "{}", char::from(*byte))?;
-                    } else {
-                        write!(f, "\\x{byte:02x}")?;
+                let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+                let mut rest = name;
+                while let Some((first, behind)) = rest.split_first() {
+                    if !plain(first) {
+                        write!(to, "\\x{first:02x}")?;
+                        rest = behind;
+                        continue;
                     }
+                    let len = rest.iter().take_while(|byte| plain(byte)).count();
+                    let (text, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+                    to.write_str(core::str::from_utf8(text).unwrap_or("?"))?;
+                    rest = behind;
                 }
                 Ok(())
             }
         }
+    }
+}
+
+impl fmt::Display for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 
@@ -136,5 +173,31 @@ impl IfPattern {
 impl fmt::Display for IfPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_quoted(f, false)
+    }
+}
+
+impl Packed<'_> for IfPattern {
+    type Field = IfName;
+
+    fn pack(&self, to: &mut impl List<u8>) -> Result<u8, NoMemory> {
+        let name = self.name.as_bytes();
+        to.push(name.len().try_into().map_err(|_| NoMemory)?)?;
+        to.push_all(name)?;
+        Ok(self.prefix.into())
+    }
+
+    fn unpack(form: u8, from: &mut Reader<'_>) -> Option<Self> {
+        let len = from.u8()?;
+        let text = from.slice(len.into())?;
+        let mut field = [0; IFNAMSIZ];
+        field.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self {
+            name: IfName(field),
+            prefix: form != 0,
+        })
+    }
+
+    fn fits(form: u8, from: &mut Reader<'_>, name: &IfName) -> Option<bool> {
+        Some(Self::unpack(form, from)?.matches(name))
     }
 }

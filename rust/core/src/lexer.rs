@@ -4,6 +4,10 @@
 
 use crate::error::{Excerpt, Fault};
 
+/// What stands behind a value in braces.
+pub(crate) const MORE: &str = "a comma or }";
+const END: &str = "nothing more on this line";
+
 /// How a word was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -78,10 +82,34 @@ impl<'a> Words<'a> {
         self.next().ok_or_else(|| self.missing(expected))
     }
 
+    /// Takes the comma or the `}` behind a value in braces, and tells whether it was a comma.
+    pub fn list_goes_on(&mut self) -> Result<bool, Fault> {
+        let mark = self.require(MORE)?;
+        if mark.is_mark(b",") || mark.is_mark(b"}") {
+            return Ok(mark.is_mark(b","));
+        }
+        Err(self.fault(mark, MORE, false))
+    }
+
+    /// A fault if there is another word.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        match self.next() {
+            Some(extra) => Err(self.fault(extra, END, false)),
+            None => Ok(()),
+        }
+    }
+
     /// The next word, if it is a comma right behind what was taken last.
     pub fn comma(&self) -> Option<Word<'a>> {
-        self.peek()
-            .filter(|word| word.is_mark(b",") && word.at == self.at)
+        let next = self.line.get(self.at).filter(|byte| **byte == b',');
+        next.and_then(|_| self.peek())
+    }
+
+    /// The first byte of the next word.
+    pub(crate) fn first_byte(&self) -> Option<u8> {
+        let rest = self.line.get(self.at..)?;
+        let first = rest.iter().find(|byte| !is_blank(**byte)).copied();
+        first.filter(|byte| *byte != b'#')
     }
 
     /// Length of the line in bytes.
@@ -112,15 +140,16 @@ impl<'a> Words<'a> {
     }
 
     /// Where the next word is looked for, in bytes from the beginning of the line.
-    pub(crate) fn cursor(&self) -> u32 {
-        u32::try_from(self.at).unwrap_or(u32::MAX)
+    pub(crate) fn cursor(&self) -> u16 {
+        // No line is as long as that.
+        u16::try_from(self.at).unwrap_or(u16::MAX)
     }
 
     /// The words of the line from one position up to another.
-    pub(crate) fn between(&self, start: u32, end: u32) -> Self {
+    pub(crate) fn between(&self, start: u16, end: u16) -> Self {
         Self {
-            line: self.line.get(..end as usize).unwrap_or(self.line),
-            at: start as usize,
+            line: self.line.get(..end.into()).unwrap_or(self.line),
+            at: start.into(),
         }
     }
 
@@ -133,14 +162,18 @@ impl<'a> Words<'a> {
     }
 }
 
+#[inline]
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
+}
+
 impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
-        let ends = |byte: &u8| blank(byte) || matches!(byte, b'{' | b'}' | b',');
+        let ends = |byte: &u8| is_blank(*byte) || matches!(byte, b'{' | b'}' | b',');
         let rest = self.line.get(self.at..)?;
-        let skip = rest.iter().position(|byte| !blank(byte))?;
+        let skip = rest.iter().position(|byte| !is_blank(*byte))?;
         let rest = rest.get(skip..)?;
         let (len, form) = match rest.first()? {
             b'#' => {

@@ -9,6 +9,9 @@ use crate::parser::Grammar;
 /// The longest line in bytes, without its newline.
 pub const MAX_LINE: usize = 1023;
 
+/// What is expected in place of a longer line.
+pub const SHORT_LINE: &str = "a line of at most 1023 bytes";
+
 /// Takes what is parsed.
 pub trait Sink<G: Grammar> {
     /// Why it can take no more, apart from the language.
@@ -55,6 +58,26 @@ pub enum LoadError<E> {
     Sink(u32, E),
 }
 
+/// Where the first newline is, looked for in eight bytes at a time.
+fn line_len(piece: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+    let (mut at, mut rest) = (0usize, piece);
+    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+        // A byte is 0 where it was a newline, and only such a one sets its top bit below.
+        let bytes = u64::from_le_bytes(*chunk) ^ ONES.wrapping_mul(b'\n'.into());
+        let found = bytes.wrapping_sub(ONES) & !bytes & TOPS;
+        if found != 0 {
+            return at.checked_add(found.trailing_zeros() as usize / 8);
+        }
+        at = at.checked_add(8)?;
+        rest = behind;
+    }
+    let last = rest.iter().position(|byte| *byte == b'\n')?;
+    at.checked_add(last)
+}
+
 /// Puts pieces together to lines, and hands what they say to a [`Sink`].
 ///
 /// Once an error was returned the text is refused as a whole; feeding it further makes no sense.
@@ -95,7 +118,7 @@ impl<G: Grammar> Loader<G> {
         mut piece: &[u8],
         sink: &mut S,
     ) -> Result<(), LoadError<S::Error>> {
-        while let Some(len) = piece.iter().position(|byte| *byte == b'\n') {
+        while let Some(len) = line_len(piece) {
             let (line, rest) = piece.split_at_checked(len).unwrap_or((piece, &[]));
             piece = rest.get(1..).unwrap_or(&[]);
             if self.used == 0 && line.len() <= MAX_LINE {
@@ -157,7 +180,7 @@ impl<G: Grammar> Loader<G> {
         let fault = Fault {
             at: MAX_LINE,
             text: Some(Excerpt::new(self.pending())),
-            expected: "a line of at most 1023 bytes",
+            expected: SHORT_LINE,
             definite: true,
         };
         Err(Self::error(self.lines, &fault))

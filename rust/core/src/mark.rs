@@ -4,7 +4,13 @@
 
 use core::fmt;
 
+use crate::memory::{List, NoMemory};
+use crate::packed::{Packed, Reader};
 use crate::value::{decimal, halves, Value};
+
+/// Forms: all bits count, or those of a mask.
+const WHOLE: u8 = 0;
+const MASKED: u8 = 1;
 
 /// What the mark of a packet must be, in the bits that count.
 ///
@@ -65,5 +71,32 @@ impl fmt::Display for MarkMatch {
             write!(f, "/{:#x}", self.mask)?;
         }
         Ok(())
+    }
+}
+
+impl Packed<'_> for MarkMatch {
+    type Field = u32;
+
+    fn pack(&self, to: &mut impl List<u8>) -> Result<u8, NoMemory> {
+        to.push_all(&self.value.to_le_bytes())?;
+        if self.mask == u32::MAX {
+            return Ok(WHOLE);
+        }
+        to.push_all(&self.mask.to_le_bytes())?;
+        Ok(MASKED)
+    }
+
+    fn unpack(form: u8, from: &mut Reader<'_>) -> Option<Self> {
+        let value = from.u32()?;
+        let mask = match form {
+            WHOLE => u32::MAX,
+            MASKED => from.u32()?,
+            _ => return None,
+        };
+        Some(Self { value, mask })
+    }
+
+    fn fits(form: u8, from: &mut Reader<'_>, mark: &u32) -> Option<bool> {
+        Some(Self::unpack(form, from)?.matches(*mark))
     }
 }

@@ -9,7 +9,9 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::cgroup::SocketCgroup;
 use crate::family::Family;
+use crate::flow::Flow;
 use crate::fragment::{Fragment, Place};
 use crate::hook::Hook;
 use crate::iface::IfName;
@@ -119,6 +121,30 @@ pub enum Reason {
     TinyOffset,
 }
 
+impl Reason {
+    const ALL: [Self; 8] = [
+        Self::ShortHeader,
+        Self::Version,
+        Self::HeaderLength,
+        Self::TotalLength,
+        Self::ShortExtension,
+        Self::ManyExtensions,
+        Self::ShortTransport,
+        Self::TinyOffset,
+    ];
+
+    /// A number for it, from 1.
+    #[inline]
+    pub(crate) fn code(self) -> u8 {
+        (self as u8).saturating_add(1)
+    }
+
+    /// The reason with that number.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -170,6 +196,25 @@ impl Headers {
         headers
     }
 
+    /// The length of the same packet, as [`Self::parse`] finds it, without anything else.
+    #[inline]
+    pub fn len_of<S: Source + ?Sized>(family: Family, source: &S) -> u32 {
+        let available = source.len();
+        let said = match family {
+            Family::Ipv4 => source.read::<20>(0).and_then(|header| {
+                let [ihl, _, t0, t1, ..] = header;
+                let header_len = u32::from(ihl & 0xf) << 2;
+                let right = ihl >> 4 == 4 && header_len >= 20;
+                right.then(|| total_len_v4(available, [t0, t1], header_len))?
+            }),
+            Family::Ipv6 => source.read::<40>(0).and_then(|header| {
+                let [version, _, _, _, p0, p1, ..] = header;
+                (version >> 4 == 6).then(|| total_len_v6(available, [p0, p1]))?
+            }),
+        };
+        said.unwrap_or(available)
+    }
+
     fn parse_ipv4<S: Source + ?Sized>(&mut self, source: &S) -> Result<(), Reason> {
         let header = source.read::<20>(0).ok_or(Reason::ShortHeader)?;
         let [version_ihl, _, t0, t1, _, _, f0, f1, _, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
@@ -185,14 +230,7 @@ impl Headers {
         if header_len < 20 {
             return Err(Reason::HeaderLength);
         }
-        let total = u32::from(u16::from_be_bytes([t0, t1]));
-        // 0 is what a GSO packet of more than 64 KiB has.
-        if total != 0 {
-            if total < header_len || total > self.len {
-                return Err(Reason::TotalLength);
-            }
-            self.len = total;
-        }
+        self.len = total_len_v4(self.len, [t0, t1], header_len).ok_or(Reason::TotalLength)?;
         if header_len > self.len {
             return Err(Reason::ShortHeader);
         }
@@ -217,15 +255,7 @@ impl Headers {
             IpAddr::V6(Ipv6Addr::from(from)),
             IpAddr::V6(Ipv6Addr::from(to)),
         ));
-        let payload = u32::from(u16::from_be_bytes([p0, p1]));
-        // 0 is what a jumbogram has, and a GSO packet of more than 64 KiB.
-        if payload != 0 {
-            let total = payload.saturating_add(40);
-            if total > self.len {
-                return Err(Reason::TotalLength);
-            }
-            self.len = total;
-        }
+        self.len = total_len_v6(self.len, [p0, p1]).ok_or(Reason::TotalLength)?;
 
         let mut at = 40u32;
         for _ in 0..MAX_EXTENSION_HEADERS {
@@ -347,8 +377,30 @@ impl Headers {
     }
 }
 
+/// How long an IPv4 packet is with this field in its header, of whose data there are `available` bytes;
+/// [`None`] if that cannot be.
+#[inline]
+pub(crate) fn total_len_v4(available: u32, field: [u8; 2], header_len: u32) -> Option<u32> {
+    match u32::from(u16::from_be_bytes(field)) {
+        // What a GSO packet of more than 64 KiB has.
+        0 => Some(available),
+        total => (header_len..=available).contains(&total).then_some(total),
+    }
+}
+
+/// The same for IPv6.
+#[inline]
+pub(crate) fn total_len_v6(available: u32, field: [u8; 2]) -> Option<u32> {
+    match u32::from(u16::from_be_bytes(field)) {
+        // What a jumbogram has, and a GSO packet of more than 64 KiB.
+        0 => Some(available),
+        payload => Some(payload.saturating_add(40)).filter(|total| *total <= available),
+    }
+}
+
 /// Whether `next` stands for an IPv6 extension header that is followed.
-fn is_extension(next: u8) -> bool {
+#[inline]
+pub(crate) fn is_extension(next: u8) -> bool {
     // Hop-by-hop options, routing, fragment, authentication header, destination options
     matches!(next, 0 | 43 | 44 | 51 | 60)
 }
@@ -374,4 +426,28 @@ pub struct Packet {
     pub family: Family,
     /// Its headers.
     pub headers: Headers,
+    /// What connection tracking knows of it.
+    pub flow: Flow,
+    /// The cgroup of its socket.
+    pub cgroup: SocketCgroup,
+}
+
+impl Packet {
+    /// A packet of which no more is known than this.
+    #[inline]
+    pub fn new(hook: Hook, netns: NetnsId, family: Family, headers: Headers) -> Self {
+        Self {
+            hook,
+            netns,
+            input: IfName::default(),
+            output: IfName::default(),
+            phys_input: IfName::default(),
+            phys_output: IfName::default(),
+            mark: 0,
+            family,
+            headers,
+            flow: Flow::Unasked,
+            cgroup: SocketCgroup::Unknown,
+        }
+    }
 }

@@ -6,57 +6,66 @@
 //! where they are to be kept.
 
 use crate::addr::AddrRange;
+use crate::cgroup::CgroupPath;
 use crate::error::Fault;
 use crate::failsafe;
 use crate::family::{Family, FamilySet};
 use crate::flags::{Flag, Flags};
+use crate::flow::{State, StateSet};
 use crate::fragment::{Place, PlaceSet};
+use crate::generation::Generation;
 use crate::hook::{Hook, HookSet};
 use crate::icmp::IcmpType;
 use crate::iface::IfPattern;
-use crate::lexer::{Form, Word, Words};
+use crate::lexer::{Form, Word, Words, MORE};
 use crate::mark::MarkMatch;
-use crate::matcher::Key;
+use crate::matcher::{asks_for_receiver, Key};
 use crate::netns::NetnsMatch;
 use crate::period::Period;
 use crate::port::PortRange;
 use crate::priority::Priority;
 use crate::proto::Protocol;
+use crate::queue::{Queue, QueueNumber, BYPASS};
 use crate::reject::Answer;
 use crate::rule::{DefaultVerb, Mode, Scope, Verb};
 use crate::set::{SetKind, SetName};
 use crate::text;
 use crate::value::{decimal, Value};
 
-const DEFAULT_VERBS: [&str; 3] = ["allow", "deny", "reject"];
-const VERBS: [&str; 4] = ["allow", "deny", "reject", "audit"];
-const STATEMENTS: [&str; 12] = [
-    "allow", "deny", "reject", "audit", "default", "set", "failsafe", "mode", "add", "insert",
-    "delete", "replace",
+const DEFAULT_VERBS: [&str; 4] = ["allow", "deny", "reject", "queue"];
+const VERBS: [&str; 5] = ["allow", "deny", "reject", "audit", "queue"];
+/// The words that a statement of the table may begin with.
+pub const STATEMENTS: [&str; 14] = [
+    "allow", "deny", "reject", "audit", "queue", "default", "set", "failsafe", "mode", "add",
+    "insert", "delete", "replace", "if",
 ];
 const SCOPE_KEYS: [&str; 4] = ["hook", "netns", "log", "every"];
 /// What stands between `reject` and its answer.
 const WITH: &str = "with";
 /// The match words that are no [`Key`].
-const FLAG_KEYS: [&str; 3] = ["family", "fragment", "hook"];
+const FLAG_KEYS: [&str; 4] = ["family", "fragment", "state", "hook"];
 /// The words of a rule that are no match words.
 const OPTIONS: [&str; 4] = ["priority", "log", "every", "comment"];
 const TRACE_WORDS: [&str; 2] = ["all", "off"];
+const RESET: &str = "reset";
 
-const VERB: &str = "allow, deny, reject or audit";
-const DEFAULT_VERB: &str = "allow, deny or reject";
-const STATEMENT: &str = "allow, deny, reject, audit, default, set, failsafe, mode, add, insert, \
-                         delete or replace";
+const VERB: &str = "allow, deny, reject, audit or queue";
+const DEFAULT_VERB: &str = "allow, deny, reject or queue";
+const STATEMENT: &str =
+    "allow, deny, reject, audit, queue, default, set, failsafe, mode, add, insert, \
+                         delete, replace or if";
 const NUMBER: &str = "the number of a rule, from 1";
+const CONDITION: &str = "generation and its number, which the status file tells";
 const TARGET: &str = "the number of a rule, from 1, or comment and a rule's comment";
+const REPLACED: &str =
+    "the number of a rule, from 1, comment and a rule's comment, or set and a set's name";
 const SCOPE_KEY: &str = "hook, netns or log";
 const KEY: &str =
-    "one of from, to, proto, icmp-type, sport, dport, in, out, port-in, port-out, mark, \
-                   fragment, family, hook, netns, priority, log, comment";
+    "one of from, to, proto, icmp-type, sport, dport, origdst, origdport, in, out, port-in, \
+                   port-out, mark, cgroup, fragment, state, family, hook, netns, priority, log, comment";
 const TRACE: &str =
-    "all, off, or one of from, to, proto, icmp-type, sport, dport, in, out, port-in, \
-                     port-out, mark, fragment, family, hook, netns";
-const END: &str = "nothing more on this line";
+    "all, off, or one of from, to, proto, icmp-type, sport, dport, origdst, origdport, in, out, \
+                     port-in, port-out, mark, cgroup, fragment, state, family, hook, netns";
 const TWICE: &str = "each word once in a statement";
 const SAME_FAMILY: &str = "an address of the same family as the rest of the rule";
 const WITH_PORTS: &str =
@@ -65,10 +74,10 @@ const WITH_TYPES: &str = "no ICMP type, as the rule is for packets without";
 const RESET_TCP: &str = "proto tcp in a rule that rejects with tcp-reset";
 const RESET_DEFAULT: &str = "an ICMP error: a default is for every protocol";
 const SOMETHING: &str = "not everything that there is, so that something is left to match";
-const MORE: &str = "a comma or }";
 const QUOTE: &str = "a closing quote";
 const OPEN_SET: &str = "{ and the members of the set";
 const MEMBER: &str = "an address, a port or an interface, or }";
+const HOST_ONLY: &str = "netns host, as packets are queued only there";
 const ONE_NETNS: &str = "one namespace: host, container, or an inode number";
 
 /// What lines of some kind hold.
@@ -113,6 +122,8 @@ pub struct MatchText<'a> {
     pub families: FamilySet,
     /// Places in a fragmented datagram
     pub places: PlaceSet,
+    /// What it may be to its connection
+    pub states: StateSet,
     /// Hooks
     pub hooks: HookSet,
     /// The line
@@ -124,8 +135,8 @@ pub struct MatchText<'a> {
 /// Where in its line a clause stands: there are many of them in a statement, and a stack is small.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
-    start: u32,
-    end: u32,
+    start: u16,
+    end: u16,
     negated: bool,
     /// A named set stands there.
     named: bool,
@@ -140,6 +151,17 @@ impl<'a> MatchText<'a> {
     /// Whether the line is empty, which none is that asks for something.
     pub fn is_empty(&self) -> bool {
         self.line.is_empty()
+    }
+
+    /// Whether they ask for what connection tracking knows.
+    pub fn asks_for_flow(&self) -> bool {
+        let mut given = self.clauses();
+        self.states != StateSet::all() || given.any(|(key, _)| key.asks_for_flow())
+    }
+
+    /// Whether they ask for the cgroup of the socket that a packet is for.
+    pub fn asks_for_receiver(&self) -> bool {
+        self.clause(Key::Cgroup).is_some() && asks_for_receiver(self.hooks)
     }
 
     /// The words that were given, in canonical order.
@@ -174,11 +196,19 @@ impl<'a> MatchText<'a> {
 
     /// The families of the addresses behind `key`.
     fn families_of(&self, key: Key) -> FamilySet {
-        match self.listed::<AddrRange>(key) {
-            Some(ranges) => ranges
-                .map(|range| range.families())
-                .fold(FamilySet::EMPTY, FamilySet::or),
-            None => FamilySet::all(),
+        match self.clause(key) {
+            Some(Clause {
+                negated: false,
+                values: Values::Listed(words),
+            }) => words.values().fold(FamilySet::EMPTY, |set, word| {
+                // They were parsed, so that a look is enough.
+                set.with(if word.text.contains(&b':') {
+                    Family::Ipv6
+                } else {
+                    Family::Ipv4
+                })
+            }),
+            _ => FamilySet::all(),
         }
     }
 
@@ -192,6 +222,16 @@ impl<'a> MatchText<'a> {
     fn lacks(&self, has: fn(Protocol) -> bool) -> bool {
         self.listed::<Protocol>(Key::Proto)
             .is_some_and(|mut protocols| !protocols.any(has))
+    }
+
+    /// The first word, if there is one, that has the rule hold in other namespaces than the host's.
+    fn elsewhere(&self) -> Option<Word<'a>> {
+        let clause = self.clause(Key::Netns)?;
+        let Values::Listed(listed) = clause.values else {
+            return None;
+        };
+        let host = |word: &Word<'_>| NetnsMatch::parse(word.text) == Some(NetnsMatch::Host);
+        listed.values().find(|word| clause.negated || !host(word))
     }
 }
 
@@ -252,6 +292,8 @@ pub enum Statement<'a> {
     Failsafe(Words<'a>),
     /// A change of the rules that are there
     Edit(Edit<'a>),
+    /// `if generation N`: all that is written takes effect only if the table in force is this one.
+    If(Word<'a>, Generation),
 }
 
 /// A rule that is there.
@@ -272,6 +314,9 @@ pub enum Edit<'a> {
     Delete(Target<'a>),
     /// A rule instead of another
     Replace(Target<'a>, RuleText<'a>),
+    /// A set instead of the one of the same name: `replace set NAME {`, and the members that follow on
+    /// this line
+    ReplaceSet(SetName, Word<'a>, Option<(SetKind, Words<'a>)>),
 }
 
 /// The language of `/proc/ctrfw/rules`.
@@ -309,29 +354,24 @@ impl Grammar for Table {
                 Statement::Edit(Edit::Insert(word, number, next_rule(&mut words)?))
             }
             b"delete" if first.form == Form::Plain => {
-                let edit = Edit::Delete(target(&mut words)?);
-                if let Some(extra) = words.next() {
-                    return Err(words.fault(extra, END, false));
-                }
+                let edit = Edit::Delete(target(&mut words, TARGET, &["comment"])?);
+                words.end()?;
                 Statement::Edit(edit)
             }
             b"replace" if first.form == Form::Plain => {
-                let target = target(&mut words)?;
+                let is_set = |word: &Word<'_>| word.form == Form::Plain && word.text == b"set";
+                if words.peek().as_ref().is_some_and(is_set) {
+                    words.next();
+                    let (name, word) = set_name(&mut words)?;
+                    let members = members(&mut words, None, state)?;
+                    return Ok(Some(Statement::Edit(Edit::ReplaceSet(name, word, members))));
+                }
+                let target = target(&mut words, REPLACED, &["comment", "set"])?;
                 Statement::Edit(Edit::Replace(target, next_rule(&mut words)?))
             }
+            b"if" if first.form == Form::Plain => Statement::If(first, condition(&mut words)?),
             b"set" if first.form == Form::Plain => {
-                let word = words.require(SetName::EXPECTED)?;
-                let name = Some(word)
-                    .filter(|word| word.form == Form::Plain)
-                    .and_then(|word| SetName::parse(word.text));
-                let name = name.ok_or_else(|| {
-                    let may_become = word.form == Form::Plain && SetName::may_become(word.text);
-                    words.fault(word, SetName::EXPECTED, may_become)
-                })?;
-                let open = words.require(OPEN_SET)?;
-                if !open.is_mark(b"{") {
-                    return Err(words.fault(open, OPEN_SET, false));
-                }
+                let (name, word) = set_name(&mut words)?;
                 Statement::Set(name, word, members(&mut words, None, state)?)
             }
             _ => {
@@ -377,7 +417,7 @@ impl Grammar for Trace {
                 let text = matches(
                     &mut words,
                     Some(first),
-                    None,
+                    Demands::default(),
                     TRACE,
                     &TRACE_WORDS,
                     no_option,
@@ -385,10 +425,33 @@ impl Grammar for Trace {
                 return Ok(Some(TraceStatement::Expression(text)));
             }
         };
-        match words.next() {
-            Some(extra) => Err(words.fault(extra, END, false)),
-            None => Ok(Some(statement)),
+        words.end()?;
+        Ok(Some(statement))
+    }
+}
+
+/// A line of the counters file: they all begin anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset;
+
+/// The language of `/proc/ctrfw/counters`.
+#[derive(Debug)]
+pub enum Counters {}
+
+impl Grammar for Counters {
+    type Item<'a> = Reset;
+    type State = ();
+
+    fn parse(line: &[u8], _state: &mut ()) -> Result<Option<Reset>, Fault> {
+        let mut words = Words::new(line);
+        let Some(word) = words.next() else {
+            return Ok(None);
+        };
+        if word.form != Form::Plain || word.text != RESET.as_bytes() {
+            return Err(words.fault(word, RESET, begins(word, &[RESET])));
         }
+        words.end()?;
+        Ok(Some(Reset))
     }
 }
 
@@ -399,6 +462,7 @@ fn verb(word: Word<'_>) -> Option<Verb> {
         b"deny" => Some(Verb::Deny),
         b"reject" => Some(Verb::Reject(Answer::default())),
         b"audit" => Some(Verb::Audit),
+        b"queue" => Some(Verb::Queue(Queue::default())),
         _ => None,
     }
 }
@@ -412,32 +476,63 @@ fn with<'a>(
     let Verb::Reject(_) = verb else {
         return Ok((verb, None));
     };
-    let mut ahead = *words;
-    let Some(next) = ahead.next() else {
+    if !optional(words, WITH, otherwise)? {
         return Ok((verb, None));
-    };
-    if next.form != Form::Plain || next.text != WITH.as_bytes() {
-        // Perhaps it is only the beginning of the word so far.
-        let cut = ahead.fault(next, otherwise, begins(next, &[WITH]));
-        return if cut.definite {
-            Ok((verb, None))
-        } else {
-            Err(cut)
-        };
     }
-    *words = ahead;
     let word = words.require(Answer::EXPECTED)?;
     let answer = item::<Answer>(words, word)?;
     Ok((Verb::Reject(answer), Some(word)))
 }
 
+/// Parses `N [bypass]` behind a `verb` that queues; it may be `otherwise`, too.
+fn queue(words: &mut Words<'_>, verb: Verb, otherwise: &'static str) -> Result<Verb, Fault> {
+    let Verb::Queue(_) = verb else {
+        return Ok(verb);
+    };
+    let word = words.require(QueueNumber::EXPECTED)?;
+    let number = item::<QueueNumber>(words, word)?;
+    let bypass = optional(words, BYPASS, otherwise)?;
+    Ok(Verb::Queue(Queue { number, bypass }))
+}
+
+/// Takes the word `name` if it is the next one; it may be `otherwise`, too.
+fn optional(words: &mut Words<'_>, name: &str, otherwise: &'static str) -> Result<bool, Fault> {
+    let mut ahead = *words;
+    let Some(next) = ahead.next() else {
+        return Ok(false);
+    };
+    if next.form == Form::Plain && next.text == name.as_bytes() {
+        *words = ahead;
+        return Ok(true);
+    }
+    // Perhaps it is only the beginning of the word so far.
+    let cut = ahead.fault(next, otherwise, begins(next, &[name]));
+    if cut.definite {
+        Ok(false)
+    } else {
+        Err(cut)
+    }
+}
+
 fn mode(words: &mut Words<'_>) -> Result<Mode, Fault> {
     let word = words.require(Mode::EXPECTED)?;
     let mode = item::<Mode>(words, word)?;
-    match words.next() {
-        Some(extra) => Err(words.fault(extra, END, false)),
-        None => Ok(mode),
+    words.end()?;
+    Ok(mode)
+}
+
+/// Parses `generation N`.
+fn condition(words: &mut Words<'_>) -> Result<Generation, Fault> {
+    const NAME: &str = "generation";
+
+    let name = words.require(CONDITION)?;
+    if name.form != Form::Plain || name.text != NAME.as_bytes() {
+        return Err(words.fault(name, CONDITION, begins(name, &[NAME])));
     }
+    let word = words.require(Generation::EXPECTED)?;
+    let generation = item::<Generation>(words, word)?;
+    words.end()?;
+    Ok(generation)
 }
 
 /// Parses the verb of a rule and what is behind it.
@@ -457,9 +552,30 @@ fn is_zero(word: Word<'_>) -> bool {
     word.form == Form::Plain && word.text.iter().all(|digit| *digit == b'0')
 }
 
-/// Parses `N` or `comment "..."`.
-fn target<'a>(words: &mut Words<'a>) -> Result<Target<'a>, Fault> {
-    let word = words.require(TARGET)?;
+/// Parses `NAME {`.
+fn set_name<'a>(words: &mut Words<'a>) -> Result<(SetName, Word<'a>), Fault> {
+    let word = words.require(SetName::EXPECTED)?;
+    let name = Some(word)
+        .filter(|word| word.form == Form::Plain)
+        .and_then(|word| SetName::parse(word.text));
+    let name = name.ok_or_else(|| {
+        let may_become = word.form == Form::Plain && SetName::may_become(word.text);
+        words.fault(word, SetName::EXPECTED, may_become)
+    })?;
+    let open = words.require(OPEN_SET)?;
+    if !open.is_mark(b"{") {
+        return Err(words.fault(open, OPEN_SET, false));
+    }
+    Ok((name, word))
+}
+
+/// Parses `N` or `comment "..."`; `others` are words that might have stood there.
+fn target<'a>(
+    words: &mut Words<'a>,
+    expected: &'static str,
+    others: &[&str],
+) -> Result<Target<'a>, Fault> {
+    let word = words.require(expected)?;
     if word.form == Form::Plain && word.text == b"comment" {
         let quoted = words.peek().unwrap_or(word);
         return Ok(Target::Comment(quoted, text::COMMENT.parse(words)?));
@@ -467,8 +583,8 @@ fn target<'a>(words: &mut Words<'a>) -> Result<Target<'a>, Fault> {
     match rule_number(word) {
         Some(number) => Ok(Target::Number(word, number)),
         None => {
-            let may_become = begins(word, &["comment"]) || is_zero(word);
-            Err(words.fault(word, TARGET, may_become))
+            let may_become = begins(word, others) || is_zero(word);
+            Err(words.fault(word, expected, may_become))
         }
     }
 }
@@ -476,9 +592,14 @@ fn target<'a>(words: &mut Words<'a>) -> Result<Target<'a>, Fault> {
 /// Parses a rule behind its verb, up to the end of the line.
 fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
     let (verb, answer) = with(words, verb, KEY)?;
+    let verb = queue(words, verb, KEY)?;
     let reset = answer.filter(|_| verb == Verb::Reject(Answer::TcpReset));
     let (mut priority, mut comment, mut log) = (None, None, None);
-    let matches = matches(words, None, reset, KEY, &OPTIONS, |words, key| {
+    let demands = Demands {
+        only_tcp: reset,
+        only_host: matches!(verb, Verb::Queue(_)),
+    };
+    let matches = matches(words, None, demands, KEY, &OPTIONS, |words, key| {
         match key.text {
             b"priority" => once(words, key, &mut priority, |words| {
                 let word = words.require(Priority::EXPECTED)?;
@@ -500,6 +621,16 @@ fn rule<'a>(words: &mut Words<'a>, verb: Verb) -> Result<RuleText<'a>, Fault> {
         matches,
         options,
     })
+}
+
+/// What a rule's verb asks of its match words.
+#[derive(Clone, Copy, Default)]
+struct Demands<'a> {
+    /// A word, if there is one, that is in place only with TCP.
+    only_tcp: Option<Word<'a>>,
+    /// Whether the rule must be for the host's namespace only: others have listeners of their own, and
+    /// so might decide about their own packets.
+    only_host: bool,
 }
 
 /// Parses `["PREFIX"] [every TIME]`.
@@ -530,14 +661,25 @@ fn default<'a>(words: &mut Words<'a>) -> Result<DefaultText<'a>, Fault> {
     if let (Verb::Reject(Answer::TcpReset), Some(word)) = (verb, answer) {
         return Err(words.fault(word, RESET_DEFAULT, false));
     }
+    let verb = queue(words, verb, SCOPE_KEY)?;
     let (mut hooks, mut netns, mut log) = (None, None, None);
+    let queues = matches!(verb, Verb::Queue(_));
     while let Some(key) = words.next() {
         match key.text {
             b"hook" if key.form == Form::Plain => once(words, key, &mut hooks, flags::<Hook>)?,
-            b"netns" if key.form == Form::Plain => once(words, key, &mut netns, one_netns)?,
+            b"netns" if key.form == Form::Plain => {
+                let word = words.peek();
+                once(words, key, &mut netns, one_netns)?;
+                if let Some(word) = word.filter(|_| queues && netns != Some(NetnsMatch::Host)) {
+                    return Err(Fault::at_word(word, HOST_ONLY));
+                }
+            }
             b"log" if key.form == Form::Plain => once(words, key, &mut log, log_option)?,
             _ => return Err(words.fault(key, SCOPE_KEY, begins(key, &SCOPE_KEYS))),
         };
+    }
+    if queues && netns.is_none() {
+        return Err(words.missing(HOST_ONLY));
     }
     let scope = Scope {
         hooks: hooks.unwrap_or_default(),
@@ -580,12 +722,12 @@ fn once<'a, T>(
 }
 
 /// Parses match words up to the end of the line; `first` is one that was already taken. `others` are
-/// words that might have stood there instead. `reset` is a word, if there is one, that is in place only
-/// with TCP. `option` is asked to take a word that is no match word, with what is behind it.
+/// words that might have stood there instead. `option` is asked to take a word that is no match word,
+/// with what is behind it.
 fn matches<'a>(
     words: &mut Words<'a>,
     first: Option<Word<'a>>,
-    reset: Option<Word<'a>>,
+    demands: Demands<'a>,
     expected: &'static str,
     others: &[&str],
     mut option: impl FnMut(&mut Words<'a>, Word<'a>) -> Result<bool, Fault>,
@@ -594,9 +736,9 @@ fn matches<'a>(
         line: *words,
         ..MatchText::default()
     };
-    let (mut families, mut places, mut hooks) = (None, None, None);
+    let (mut families, mut places, mut states, mut hooks) = (None, None, None, None);
     // The last of the words that may not fit the rest.
-    let (mut family_word, mut port_word, mut type_word) = (None, None, None);
+    let (mut family_word, mut port_word, mut type_word, mut origin_word) = (None, None, None, None);
     let mut addr_families = FamilySet::all();
 
     let mut next = first.or_else(|| words.next());
@@ -606,10 +748,11 @@ fn matches<'a>(
         } else {
             b""
         };
-        let value = words.peek();
+        let value = *words;
         match name {
             b"family" => once(words, key, &mut families, flags::<Family>)?,
             b"fragment" => once(words, key, &mut places, flags::<Place>)?,
+            b"state" => once(words, key, &mut states, flags::<State>)?,
             b"hook" => once(words, key, &mut hooks, flags::<Hook>)?,
             _ => {
                 let known = Key::ALL
@@ -635,23 +778,33 @@ fn matches<'a>(
         match name {
             b"from" => {
                 addr_families = addr_families.and(text.families_of(Key::From));
-                family_word = value;
+                family_word = Some(value);
             }
             b"to" => {
                 addr_families = addr_families.and(text.families_of(Key::To));
-                family_word = value;
+                family_word = Some(value);
             }
-            b"family" => family_word = value,
+            b"origdst" => {
+                addr_families = addr_families.and(text.families_of(Key::OrigDst));
+                family_word = Some(value);
+            }
+            b"family" => family_word = Some(value),
+            b"origdport" => origin_word = Some(key),
             b"sport" | b"dport" => port_word = port_word.or(Some(key)),
             b"icmp-type" => type_word = Some(key),
             _ => {}
         }
         // More bytes might add another value to the last word.
         let mendable = words.may_go_on();
-        if let (true, Some(word)) = (text.families.and(addr_families).is_empty(), family_word) {
-            return Err(words.fault(word, SAME_FAMILY, mendable));
+        if text.families.and(addr_families).is_empty() {
+            if let Some(word) = family_word.and_then(|value| value.peek()) {
+                return Err(words.fault(word, SAME_FAMILY, mendable));
+            }
         }
         if let Some(word) = port_word.filter(|_| text.lacks(Protocol::has_ports)) {
+            return Err(words.fault(word, WITH_PORTS, mendable));
+        }
+        if let Some(word) = origin_word.filter(|_| text.lacks(Protocol::tells_of_ports)) {
             return Err(words.fault(word, WITH_PORTS, mendable));
         }
         let no_types = || port_word.is_some() || text.lacks(Protocol::is_icmp);
@@ -659,37 +812,60 @@ fn matches<'a>(
             return Err(words.fault(word, WITH_TYPES, mendable));
         }
         let only_tcp = || text.only(Protocol::TCP);
+        let reset = demands.only_tcp;
         if let Some(word) = reset.filter(|_| text.clause(Key::Proto).is_some() && !only_tcp()) {
             return Err(words.fault(word, RESET_TCP, mendable));
         }
+        // No other value, and no other word, mends that.
+        if let Some(word) = text.elsewhere().filter(|_| demands.only_host) {
+            return Err(Fault::at_word(word, HOST_ONLY));
+        }
         next = words.next();
     }
-    if reset.is_some() && text.clause(Key::Proto).is_none() {
+    if demands.only_tcp.is_some() && text.clause(Key::Proto).is_none() {
         return Err(words.missing(RESET_TCP));
     }
+    if demands.only_host && text.clause(Key::Netns).is_none() {
+        return Err(words.missing(HOST_ONLY));
+    }
     text.places = places.unwrap_or_default();
+    text.states = states.unwrap_or_default();
     text.hooks = hooks.unwrap_or_default();
     Ok(text)
 }
 
 fn clause(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
     match key {
-        Key::From | Key::To => values::<AddrRange>(words, key),
+        Key::From | Key::To | Key::OrigDst => values::<AddrRange>(words, key),
         Key::Proto => values::<Protocol>(words, key),
         Key::IcmpType => values::<IcmpType>(words, key),
-        Key::Sport | Key::Dport => values::<PortRange>(words, key),
+        Key::Sport | Key::Dport | Key::OrigDport => values::<PortRange>(words, key),
         Key::In | Key::Out | Key::PortIn | Key::PortOut => values::<IfPattern>(words, key),
         Key::Mark => values::<MarkMatch>(words, key),
+        Key::Cgroup => extent(words, key, |words| {
+            each_word(words, CgroupPath::EXPECTED, path)
+        }),
         Key::Netns => values::<NetnsMatch>(words, key),
     }
 }
 
-/// Parses `[!] VALUES`, where values may be a named set if `key` takes some.
 fn values<T: Value>(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
+    extent(words, key, |words| each::<T>(words, |_| {}))
+}
+
+/// Parses `[!] VALUES`, where values may be a named set if `key` takes some, and are what `parse` takes
+/// if they are none.
+fn extent<'a>(
+    words: &mut Words<'a>,
+    key: Key,
+    parse: impl FnOnce(&mut Words<'a>) -> Result<(), Fault>,
+) -> Result<Extent, Fault> {
     let negated = negation(words);
     let start = words.cursor();
-    if let (Some(word), Some((_, expected))) = (words.peek(), key.sets()) {
-        if let (Form::Plain, Some(name)) = (word.form, word.text.strip_prefix(b"@")) {
+    let word = Some(*words).filter(|words| words.first_byte() == Some(b'@'));
+    let word = word.and_then(|words| words.peek());
+    if let (Some(word), Some((_, expected))) = (word, key.sets()) {
+        if let Some(name) = word.text.strip_prefix(b"@") {
             words.next();
             if SetName::parse(name).is_none() {
                 return Err(words.fault(word, expected, SetName::may_become(name)));
@@ -702,7 +878,7 @@ fn values<T: Value>(words: &mut Words<'_>, key: Key) -> Result<Extent, Fault> {
             });
         }
     }
-    each::<T>(words, |_| {})?;
+    parse(words)?;
     Ok(Extent {
         start,
         end: words.cursor(),
@@ -730,39 +906,48 @@ fn flags<T: Value + Flag>(words: &mut Words<'_>) -> Result<Flags<T>, Fault> {
 
 /// Whether a `!` stands here, which is taken.
 fn negation(words: &mut Words<'_>) -> bool {
-    let negated = words.peek().is_some_and(|word| word.is_mark(b"!"));
+    let negated = words.first_byte() == Some(b'!');
     if negated {
         words.next();
     }
     negated
 }
 
-/// Parses `VALUE`, `VALUE,VALUE...` or `{ VALUE, VALUE... }`.
+/// Parses values as [`each_word`] does.
 fn each<T: Value>(words: &mut Words<'_>, mut take: impl FnMut(T)) -> Result<(), Fault> {
-    let mut word = words.require(T::EXPECTED)?;
+    each_word(words, T::EXPECTED, |words, word| {
+        take(item::<T>(words, word)?);
+        Ok(())
+    })
+}
+
+/// Parses `VALUE`, `VALUE,VALUE...` or `{ VALUE, VALUE... }`; `take` gets each value, which was just
+/// taken from the words.
+fn each_word<'a>(
+    words: &mut Words<'a>,
+    expected: &'static str,
+    mut take: impl FnMut(&Words<'a>, Word<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut word = words.require(expected)?;
     let braced = word.is_mark(b"{");
     if braced {
-        word = words.require(T::EXPECTED)?;
+        word = words.require(expected)?;
     }
     loop {
-        take(item::<T>(words, word)?);
+        take(words, word)?;
         if !braced {
             // A blank before the comma would end the word for good.
             if words.comma().is_none() {
                 return Ok(());
             }
             words.next();
-            word = words.require(T::EXPECTED)?;
+            word = words.require(expected)?;
             continue;
         }
-        let mark = words.require(MORE)?;
-        if mark.is_mark(b"}") {
+        if !words.list_goes_on()? {
             return Ok(());
         }
-        if !mark.is_mark(b",") {
-            return Err(words.fault(mark, MORE, false));
-        }
-        word = words.require(T::EXPECTED)?;
+        word = words.require(expected)?;
         if word.is_mark(b"}") {
             // A comma behind the last value does no harm.
             return Ok(());
@@ -770,14 +955,24 @@ fn each<T: Value>(words: &mut Words<'_>, mut take: impl FnMut(T)) -> Result<(), 
     }
 }
 
+/// Checks the path of a cgroup, which was just taken.
+fn path(words: &Words<'_>, word: Word<'_>) -> Result<(), Fault> {
+    let may_become = || word.form == Form::Plain && CgroupPath::may_become(word.text);
+    match word.form {
+        Form::Unclosed => Err(words.fault(word, QUOTE, true)),
+        Form::Plain | Form::Quoted if CgroupPath::parse(word.text).is_some() => Ok(()),
+        _ => Err(words.fault(word, CgroupPath::EXPECTED, may_become())),
+    }
+}
+
 /// Parses one value, which was just taken.
 fn item<T: Value>(words: &Words<'_>, word: Word<'_>) -> Result<T, Fault> {
-    let may_become = word.form == Form::Plain && T::may_become(word.text);
+    let may_become = || word.form == Form::Plain && T::may_become(word.text);
     match word.form {
         Form::Unclosed => Err(words.fault(word, QUOTE, true)),
         Form::Mark => Err(words.fault(word, T::EXPECTED, false)),
         Form::Plain | Form::Quoted => {
-            T::parse(word.text).ok_or_else(|| words.fault(word, T::EXPECTED, may_become))
+            T::parse(word.text).ok_or_else(|| words.fault(word, T::EXPECTED, may_become()))
         }
     }
 }
@@ -833,9 +1028,7 @@ fn members<'a>(
         }
     }
     if closed {
-        if let Some(extra) = words.next() {
-            return Err(words.fault(extra, END, false));
-        }
+        words.end()?;
         *state = OpenSet(None);
     } else {
         *state = OpenSet(Some(kind));

@@ -19,6 +19,11 @@ impl Period {
     /// How often a line is logged if nobody says so.
     pub const DEFAULT: Self = Self(10_000);
 
+    /// So many milliseconds, which were those of another one.
+    pub(crate) fn from_millis(millis: u32) -> Self {
+        Self(millis)
+    }
+
     /// How many milliseconds it is.
     pub fn millis(self) -> u32 {
         self.0

@@ -2,277 +2,370 @@
 
 //! A policy: named sets, rules and defaults, and which of them decides about a packet.
 
-use core::fmt::{self, Write};
+use core::fmt;
 use core::net::IpAddr;
 
+use crate::block::Block;
+use crate::cgroup::CgroupId;
 use crate::error::Fault;
+use crate::facts::Facts;
 use crate::failsafe::{self, Way};
-use crate::loader::{Refusal, MAX_LINE};
-use crate::matcher::{Matches, Misfit};
-use crate::memory::{List, Memory, NoMemory, Span};
+use crate::family::{Family, FamilySet};
+use crate::head::Head;
+use crate::hook::Hook;
+use crate::index::{Index, Search};
+use crate::lexer::{Word, Words};
+use crate::loader::Refusal;
+use crate::matcher::{Misfit, Needs, Probe};
+use crate::memory::{List, Memory, NoMemory};
+use crate::netns::{NetnsId, NetnsScope};
 use crate::packet::Packet;
-use crate::parser::{LogText, OptionsText, Statement};
-use crate::period::Period;
-use crate::priority::{self, Priority};
-use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Mode, Options, Rule, Verb};
-
-/// A line that is at most so long has a canonical form that is not too long.
-const SHORT_LINE: usize = 256;
+use crate::parser::{DefaultText, RuleText};
+use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Mode, Verb};
+use crate::rules::Rules;
+use crate::set::{SetKind, SetName};
+use crate::sets::Sets;
+use crate::slot::{Slot, Slots};
+use crate::text::Tag;
+use crate::texts::Texts;
 
 const ONE_DEFAULT: &str = "one default for each scope";
 const ONE_MODE: &str = "one mode for the table";
 const ONE_FAILSAFE: &str = "one failsafe statement";
-const NO_EDIT: &str = "a statement that is no edit: those are for what is appended (>>)";
 const NEW_NAME: &str = "a name that no other set has";
-const SHORTER: &str = "fewer values on the line: its canonical form is too long; use a set";
+const OLD_NAME: &str = "the name of a set of the table, replaced once";
+
+/// What is expected where an edit stands in a table of its own.
+pub const NO_EDIT: &str = "a statement that is no edit: those are for what is appended (>>)";
 
 /// A policy.
+///
+/// What several policies have in common they share: one that is made of another by a few changes has
+/// memory of its own for these only.
 pub struct Policy<M: Memory> {
-    /// What was said of the mode.
     mode: Option<Mode>,
-    matches: Matches<M>,
-    rules: M::List<Rule>,
+    sets: Sets<M>,
+    rules: Rules<M>,
     defaults: M::List<Fallback>,
-    /// The texts of the rules and defaults, UTF-8.
-    texts: M::List<u8>,
-    /// Whether any of them logs
-    logs: bool,
+    /// The texts of the defaults
+    texts: Texts<M>,
     /// What the `failsafe` statement names
     failsafe: M::List<Way>,
-    /// Whether there was one, which may have named nothing
-    has_failsafe: bool,
+    /// How rules are found; while it is being written, that of the policy that it was made of.
+    index: Option<Index<M>>,
+    /// What its statements ask for; not known while it is being written.
+    facts: Facts,
+    /// Where packets are counted that the failsafe lets pass.
+    failsafe_slot: Option<Slot>,
+    /// Where packets are counted about which no statement decides.
+    nobody_slot: Option<Slot>,
+    /// What was said in what is being written.
+    said: Said<M>,
+}
+
+/// What was said since a policy was shared.
+struct Said<M: Memory> {
+    /// The mode
+    mode: bool,
+    /// The failsafe
+    failsafe: bool,
+    /// Where the statements were counted that are gone.
+    gone: M::List<Slot>,
+}
+
+impl<M: Memory> Default for Said<M> {
+    fn default() -> Self {
+        Self {
+            mode: false,
+            failsafe: false,
+            gone: Default::default(),
+        }
+    }
+}
+
+impl<M: Memory> Said<M> {
+    /// Notes that a statement is gone.
+    fn lost(&mut self, slot: Option<Slot>) -> Result<(), NoMemory> {
+        match slot {
+            Some(slot) => self.gone.push(slot),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<M: Memory> Default for Policy<M> {
     fn default() -> Self {
         Self {
             mode: None,
-            matches: Default::default(),
+            sets: Default::default(),
             rules: Default::default(),
             defaults: Default::default(),
             texts: Default::default(),
-            logs: false,
             failsafe: Default::default(),
-            has_failsafe: false,
+            index: None,
+            facts: Facts::default(),
+            failsafe_slot: None,
+            nobody_slot: None,
+            said: Said::default(),
         }
     }
 }
 
 impl<M: Memory> Policy<M> {
-    // Process context: building.
+    // Process context: building. After an error the policy is of no use any more.
 
-    /// Adds what a line says. Sets that are not defined here may be those of `base`, which this policy
-    /// is to be put behind.
-    ///
-    /// After an error the policy is of no use any more.
-    pub fn add(
-        &mut self,
-        statement: Statement<'_>,
-        base: Option<&Self>,
-    ) -> Result<(), Refusal<NoMemory>> {
-        match statement {
-            Statement::Rule(rule) => {
-                let text = rule.matches;
-                let matches = self.matches.add(&text, base.map(|base| &base.matches))?;
-                let options = self.add_options(&rule.options)?;
-                self.logs |= rule.verb == Verb::Audit;
-                self.rules.push(Rule {
-                    verb: rule.verb,
-                    matches,
-                    options,
-                })?;
-                let line = self.rule(self.rules.len().saturating_sub(1));
-                if text.len() > SHORT_LINE && line.is_some_and(|line| !fits(&line)) {
-                    return Err(Refusal::Expected(SHORTER));
-                }
-                Ok(())
-            }
-            Statement::Default(text) => {
-                let default = text.default;
-                if self.default_for(&default).is_some() {
-                    return Err(Refusal::Expected(ONE_DEFAULT));
-                }
-                let log = self.add_log(text.log)?;
-                Ok(self.defaults.push(Fallback { default, log })?)
-            }
-            Statement::Mode(mode) => match self.mode.replace(mode) {
-                Some(_) => Err(Refusal::Expected(ONE_MODE)),
-                None => Ok(()),
-            },
-            Statement::Set(name, word, members) => {
-                let taken = |policy: &Self| policy.matches.has_set(name);
-                if taken(self) || base.is_some_and(taken) {
-                    return Err(Refusal::Fault(Fault::at_word(word, NEW_NAME)));
-                }
-                self.matches.add_set(name)?;
-                match members {
-                    Some((kind, words)) => Ok(self.matches.add_members(kind, words)?),
-                    None => Ok(()),
-                }
-            }
-            Statement::Members(kind, words) => Ok(self.matches.add_members(kind, words)?),
-            Statement::Edit(_) => Err(Refusal::Expected(NO_EDIT)),
-            Statement::Failsafe(words) => {
-                if self.has_failsafe {
-                    return Err(Refusal::Expected(ONE_FAILSAFE));
-                }
-                self.has_failsafe = true;
-                Ok(self.failsafe.extend(failsafe::ways(words))?)
-            }
+    /// The same, to be changed.
+    pub(crate) fn share(&self) -> Result<Self, NoMemory> {
+        let mut policy = Self {
+            mode: self.mode,
+            sets: self.sets.share()?,
+            rules: self.rules.share()?,
+            failsafe: self.failsafe.duplicate()?,
+            index: self.index.as_ref().map(Index::share).transpose()?,
+            failsafe_slot: self.failsafe_slot,
+            nobody_slot: self.nobody_slot,
+            ..Self::default()
+        };
+        policy.defaults.reserve(self.defaults.len())?;
+        for fallback in self.defaults.iter() {
+            policy.defaults.push(Fallback {
+                log: policy.texts.copy_log(&self.texts, fallback.log)?,
+                said: false,
+                ..*fallback
+            })?;
         }
+        Ok(policy)
     }
 
-    fn add_options(&mut self, options: &OptionsText<'_>) -> Result<Options, NoMemory> {
-        Ok(Options {
-            priority: options.priority,
-            comment: self.add_text(options.comment)?,
-            log: self.add_log(options.log)?,
+    /// The same, which does not change any more: each statement has a slot to be counted in. Also the
+    /// slots of those that are gone.
+    #[inline(never)]
+    pub(crate) fn freeze(
+        mut self,
+        slots: &mut Slots<M>,
+    ) -> Result<(Self, M::List<Slot>), NoMemory> {
+        let rules = self.rules.freeze(slots)?;
+        let mut facts = rules.facts();
+        let defaults = self.defaults.iter_mut();
+        for Fallback {
+            default, log, slot, ..
+        } in defaults
+        {
+            facts.note(default.verb, *log);
+            let mut scope = NetnsScope::default();
+            scope.add(default.scope.netns);
+            let families = FamilySet::all();
+            facts.reach.add(default.scope.hooks, families, &scope);
+            settle(slot, slots)?;
+        }
+        settle(&mut self.nobody_slot, slots)?;
+        if !self.failsafe.is_empty() {
+            failsafe::add_reach(&mut facts.reach);
+            settle(&mut self.failsafe_slot, slots)?;
+        }
+        let index = self.index.filter(|_| !self.sets.are_replaced());
+        let sets = self.sets.freeze()?;
+        let index = index.map(|index| index.turn(&rules, &sets)).transpose()?;
+        let index = match index.flatten() {
+            Some(index) => index,
+            None => Index::new(&rules, &sets)?,
+        };
+        let policy = Self {
+            index: Some(index),
+            sets,
+            rules,
+            facts,
+            said: Said::default(),
+            ..self
+        };
+        Ok((policy, self.said.gone))
+    }
+
+    /// Adds what was said in `other` since that was shared.
+    pub(crate) fn take_new(&mut self, other: &Self) -> Result<(), Misfit> {
+        for place in 0..other.sets.len() {
+            let Some(name) = other.sets.name(place).filter(|_| other.sets.is_new(place)) else {
+                continue;
+            };
+            if self.sets.find(name).is_some() {
+                return Err(Misfit::SetTwice(name));
+            }
+            self.sets.take_new(&other.sets, place)?;
+        }
+        let sets = &self.sets;
+        self.rules.take_new(&other.rules, |place| {
+            let place = place as usize;
+            let name = other.sets.name(place).ok_or(Misfit::Memory)?;
+            let here = sets.find(name).ok_or(Misfit::NoSet(name))?;
+            // What was empty when the rule was written may hold anything by now.
+            let wanted = other.sets.kind(place);
+            if sets.kind(here).is_some_and(|kind| Some(kind) != wanted) {
+                return Err(Misfit::NoSet(name));
+            }
+            here.try_into().map_err(|_| Misfit::Memory)
+        })?;
+        if other.said.mode {
+            self.mode = other.mode;
+        }
+        for fallback in other.defaults.iter().filter(|fallback| fallback.said) {
+            let log = self.texts.copy_log(&other.texts, fallback.log)?;
+            self.put_default(fallback.default, log)?;
+        }
+        if other.said.failsafe {
+            self.put_failsafe(other.failsafe.duplicate()?)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a rule behind all of its priority.
+    pub(crate) fn add_rule(&mut self, rule: &RuleText<'_>) -> Result<(), Refusal<NoMemory>> {
+        self.rules.add(rule, &self.sets)
+    }
+
+    /// Puts a rule before the one with index `at`, or as near to it as its priority lets it.
+    pub(crate) fn insert_rule(
+        &mut self,
+        at: usize,
+        rule: &RuleText<'_>,
+    ) -> Result<(), Refusal<NoMemory>> {
+        self.rules.insert(at, rule, &self.sets)
+    }
+
+    /// Has `find` tell of the paths in the last rule which cgroups they lead to.
+    pub(crate) fn resolve_cgroups<E>(
+        &mut self,
+        find: impl FnMut(&str) -> Result<CgroupId, E>,
+    ) -> Result<(), E> {
+        self.rules.resolve_cgroups(find)
+    }
+
+    /// Takes the rule with index `at` away.
+    pub(crate) fn remove_rule(&mut self, at: usize) -> Result<(), NoMemory> {
+        let slot = self.rules.remove(at)?;
+        self.said.lost(slot)
+    }
+
+    /// Adds a default, which takes the place of the one for the same scope.
+    pub(crate) fn add_default(&mut self, text: &DefaultText<'_>) -> Result<(), Refusal<NoMemory>> {
+        let same = self.default_for(&text.default);
+        let same = same.and_then(|index| self.defaults.get(index));
+        if same.is_some_and(|same| same.said) {
+            return Err(Refusal::Expected(ONE_DEFAULT));
+        }
+        let log = self.texts.add_log(text.log)?;
+        Ok(self.put_default(text.default, log)?)
+    }
+
+    fn put_default(&mut self, default: DefaultVerb, log: Option<Log>) -> Result<(), NoMemory> {
+        let mut fallback = Fallback {
+            default,
+            log,
+            slot: None,
+            said: true,
+        };
+        let same = self.default_for(&default);
+        let Some(old) = same.and_then(|index| self.defaults.get_mut(index)) else {
+            return self.defaults.push(fallback);
+        };
+        if old.default == default {
+            fallback.slot = old.slot;
+        } else {
+            // It says something else now, and begins anew.
+            self.said.lost(old.slot)?;
+        }
+        *old = fallback;
+        Ok(())
+    }
+
+    /// Says the mode.
+    pub(crate) fn set_mode(&mut self, mode: Mode) -> Result<(), Refusal<NoMemory>> {
+        if core::mem::replace(&mut self.said.mode, true) {
+            return Err(Refusal::Expected(ONE_MODE));
+        }
+        self.mode = Some(mode);
+        Ok(())
+    }
+
+    /// Says the failsafe, in place of the one that was there.
+    pub(crate) fn set_failsafe(&mut self, words: Words<'_>) -> Result<(), Refusal<NoMemory>> {
+        if core::mem::replace(&mut self.said.failsafe, true) {
+            return Err(Refusal::Expected(ONE_FAILSAFE));
+        }
+        let mut ways = M::List::default();
+        ways.extend(failsafe::ways(words))?;
+        Ok(self.put_failsafe(ways)?)
+    }
+
+    fn put_failsafe(&mut self, ways: M::List<Way>) -> Result<(), NoMemory> {
+        if *ways != *self.failsafe {
+            self.said.lost(self.failsafe_slot.take())?;
+        }
+        self.said.failsafe = true;
+        self.failsafe = ways;
+        Ok(())
+    }
+
+    /// Begins a set, with these members.
+    pub(crate) fn add_set(
+        &mut self,
+        name: SetName,
+        word: Word<'_>,
+        members: Option<(SetKind, Words<'_>)>,
+    ) -> Result<(), Refusal<NoMemory>> {
+        if self.sets.find(name).is_some() {
+            return Err(Refusal::Fault(Fault::at_word(word, NEW_NAME)));
+        }
+        self.sets.add(name)?;
+        self.add_members(members)
+    }
+
+    /// Begins a set in place of the one of this name that was there before, with these members.
+    pub(crate) fn replace_set(
+        &mut self,
+        name: SetName,
+        word: Word<'_>,
+        members: Option<(SetKind, Words<'_>)>,
+    ) -> Result<(), Refusal<NoMemory>> {
+        if !self.sets.replace(name)? {
+            return Err(Refusal::Fault(Fault::at_word(word, OLD_NAME)));
+        }
+        self.add_members(members)
+    }
+
+    /// Adds members to the last set.
+    pub(crate) fn add_members(
+        &mut self,
+        members: Option<(SetKind, Words<'_>)>,
+    ) -> Result<(), Refusal<NoMemory>> {
+        let Some((kind, words)) = members else {
+            return Ok(());
+        };
+        if let Some(wanted) = self.conflict(kind) {
+            let expected = wanted.expected_by_rules();
+            return Err(match words.values().next() {
+                Some(word) => Refusal::Fault(Fault::at_word(word, expected)),
+                None => Refusal::Expected(expected),
+            });
+        }
+        Ok(self.sets.add_members(kind, words)?)
+    }
+
+    /// What the set that was begun last must hold, as a rule names it that asks for that; [`None`] if it
+    /// has members, or may hold `kind`.
+    fn conflict(&self, kind: SetKind) -> Option<SetKind> {
+        let open = self.sets.open();
+        if !self.sets.may_conflict(kind) {
+            return None;
+        }
+        self.rules.blocks().find_map(|block| {
+            M::pause();
+            let mut heads = block.heads().iter();
+            heads.find_map(|head| block.matches().conflict(&block.words(*head), open, kind))
         })
     }
 
-    fn add_log(&mut self, log: Option<LogText<'_>>) -> Result<Option<Log>, NoMemory> {
-        let Some(LogText { prefix, every }) = log else {
-            return Ok(None);
-        };
-        self.logs = true;
-        let prefix = self.add_text(prefix)?;
-        Ok(Some(Log { prefix, every }))
-    }
-
-    fn add_text(&mut self, text: &[u8]) -> Result<Span, NoMemory> {
-        let start = self.texts.len();
-        self.texts.extend(text.iter().copied())?;
-        Span::since(&self.texts, start)
-    }
-
-    /// Puts `other` behind this policy; its defaults take the place of those for the same scope, its mode
-    /// and its `failsafe`, if it says one, that of those here.
-    pub fn append(&mut self, other: &Self) -> Result<(), Misfit> {
-        self.mode = other.mode.or(self.mode);
-        let moved = self.matches.append(&other.matches)?;
-        let texts = self.texts.len();
-        self.texts.extend(other.texts.iter().copied())?;
-        for rule in other.rules.iter() {
-            self.rules.push(Rule {
-                verb: rule.verb,
-                matches: moved.to(&rule.matches)?,
-                options: rule.options.behind(texts)?,
-            })?;
-        }
-        for Fallback { default, log } in other.defaults.iter() {
-            let moved = Fallback {
-                default: *default,
-                log: log.map(|log| log.behind(texts)).transpose()?,
-            };
-            match self.default_for(default) {
-                Some(index) => {
-                    if let Some(old) = self.defaults.get_mut(index) {
-                        *old = moved;
-                    }
-                }
-                None => self.defaults.push(moved)?,
-            }
-        }
-        self.logs |= other.logs;
-        if other.has_failsafe {
-            self.failsafe = Default::default();
-            self.failsafe.extend(other.failsafe.iter().copied())?;
-            self.has_failsafe = true;
-        }
-        Ok(())
-    }
-
-    /// Makes this policy, which is empty, what `base` and `other` behind it are together, but with the
-    /// rules that `order` tells only, in that order. The rules of `base` come first in its count. Nothing
-    /// is kept of the rules that are left out.
-    pub(crate) fn gather(
-        &mut self,
-        base: Option<&Self>,
-        other: &Self,
-        order: &[u32],
-    ) -> Result<(), Misfit> {
-        let none = Self::default();
-        let base = base.unwrap_or(&none);
-        self.mode = other.mode.or(base.mode);
-        let base_sets = self.matches.append_sets(&base.matches)?;
-        let other_sets = self.matches.append_sets(&other.matches)?;
-        for index in order {
-            let index = *index as usize;
-            let (from, sets, place) = match index.checked_sub(base.rules.len()) {
-                None => (base, &base_sets, index),
-                Some(place) => (other, &other_sets, place),
-            };
-            let Some(rule) = from.rules.get(place) else {
-                continue;
-            };
-            let matches = self.matches.copy(&from.matches, &rule.matches, sets)?;
-            let log = self.copy_log(from, rule.options.log)?;
-            self.logs |= rule.verb == Verb::Audit;
-            let options = Options {
-                comment: self.add_text(from.text(rule.options.comment).as_bytes())?,
-                log,
-                ..rule.options
-            };
-            self.rules.push(Rule {
-                matches,
-                options,
-                ..*rule
-            })?;
-        }
-        for from in [base, other] {
-            for Fallback { default, log } in from.defaults.iter() {
-                let log = self.copy_log(from, *log)?;
-                let default = Fallback {
-                    default: *default,
-                    log,
-                };
-                match self.default_for(&default.default) {
-                    Some(index) => {
-                        if let Some(old) = self.defaults.get_mut(index) {
-                            *old = default;
-                        }
-                    }
-                    None => self.defaults.push(default)?,
-                }
-            }
-            if from.has_failsafe {
-                self.failsafe = Default::default();
-                self.failsafe.extend(from.failsafe.iter().copied())?;
-                self.has_failsafe = true;
-            }
-        }
-        Ok(())
-    }
-
-    fn copy_log(&mut self, from: &Self, log: Option<Log>) -> Result<Option<Log>, NoMemory> {
-        let text = log.map(|log| LogText {
-            prefix: from.text(log.prefix).as_bytes(),
-            every: log.every,
-        });
-        self.add_log(text)
-    }
-
-    /// Puts the rules into the order in which they are judged and listed: by descending priority, those
-    /// of the same as they were added. Gives for each place where its rule was before; [`None`] if all
-    /// stay where they are.
-    pub fn settle(&mut self) -> Result<Option<M::List<u32>>, NoMemory> {
-        let priority = |rule: &Rule| rule.options.priority;
-        let rules = self.rules.iter();
-        if rules.is_sorted_by(|rule, next| priority(rule) >= priority(next)) {
-            return Ok(None);
-        }
-        let mut priorities = M::List::<Priority>::default();
-        priorities.extend(self.rules.iter().map(priority))?;
-        let order = priority::order::<M>(&priorities)?;
-        let mut rules = M::List::<Rule>::default();
-        let before = |place: &u32| self.rules.get(*place as usize).copied();
-        rules.extend(order.iter().filter_map(before))?;
-        self.rules = rules;
-        Ok(Some(order))
-    }
-
     /// The place of the default for the same scope.
-    pub fn default_for(&self, default: &DefaultVerb) -> Option<usize> {
+    fn default_for(&self, default: &DefaultVerb) -> Option<usize> {
         let same = |other: &Fallback| other.default.scope == default.scope;
         self.defaults.iter().position(same)
     }
@@ -285,16 +378,25 @@ impl<M: Memory> Policy<M> {
         self.mode.unwrap_or_default()
     }
 
-    /// The match words of the rules, and the sets.
-    #[inline]
-    pub fn matches(&self) -> &Matches<M> {
-        &self.matches
-    }
-
     /// The rules
     #[inline]
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &Rules<M> {
         &self.rules
+    }
+
+    /// How many named sets there are.
+    pub fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether there is a set of this name.
+    pub fn has_set(&self, name: SetName) -> bool {
+        self.sets.find(name).is_some()
+    }
+
+    /// How many values there are, members of sets included.
+    pub fn values(&self) -> usize {
+        self.rules.values().saturating_add(self.sets.values())
     }
 
     /// The defaults
@@ -303,19 +405,45 @@ impl<M: Memory> Policy<M> {
         &self.defaults
     }
 
+    /// Which fields of a packet the rules ask for.
+    #[inline]
+    pub fn needs(&self) -> Needs {
+        self.facts.needs
+    }
+
+    /// The namespaces where a rule asks what connection tracking knows.
+    #[inline]
+    pub fn flow_scope(&self) -> &NetnsScope {
+        &self.facts.flows
+    }
+
+    /// The namespaces where a rule asks for the cgroup of a socket.
+    #[inline]
+    pub fn cgroup_scope(&self) -> &NetnsScope {
+        &self.facts.cgroups
+    }
+
+    /// Whether any statement may decide at a hook; else nobody does.
+    #[inline]
+    pub fn reaches(&self, hook: Hook, family: Family, netns: NetnsId) -> bool {
+        self.facts.reach.contains(hook, family, netns)
+    }
+
+    /// The slot in which packets are counted about which nobody decides.
+    #[inline]
+    pub fn nobody_slot(&self) -> Option<Slot> {
+        self.nobody_slot
+    }
+
     /// Whether any statement rejects.
     pub fn rejects(&self) -> bool {
-        let rules = self.rules.iter().map(|rule| rule.verb);
-        let defaults = self.defaults.iter().map(|default| default.default.verb);
-        rules
-            .chain(defaults)
-            .any(|verb| matches!(verb, Verb::Reject(_)))
+        self.facts.rejects
     }
 
     /// Whether anything may be logged.
     #[inline]
     pub fn logs(&self) -> bool {
-        self.logs || self.mode() == Mode::Audit
+        self.facts.logs || self.mode() == Mode::Audit
     }
 
     /// Whether and how a packet is logged about which that was decided: as its statement says; and what
@@ -332,12 +460,20 @@ impl<M: Memory> Policy<M> {
         said.or_else(|| trial.then(Log::default))
     }
 
-    /// What lines about such packets begin with.
-    pub fn prefix(&self, log: &Log) -> &str {
-        match self.text(log.prefix) {
-            "" => "log",
-            prefix => prefix,
-        }
+    /// What lines begin with about packets that `decider` decided about.
+    pub fn prefix(&self, decider: Decider) -> &str {
+        let said = match decider {
+            Decider::Rule(index) => self.rules.find(index).and_then(|(block, head)| {
+                let log = block.rule(head).options.log?;
+                Some(block.prefix(&log))
+            }),
+            Decider::Default(index) => {
+                let log = self.defaults.get(index).and_then(|default| default.log);
+                log.map(|log| self.texts.get(log.prefix))
+            }
+            Decider::Nobody | Decider::Failsafe => None,
+        };
+        said.filter(|prefix| !prefix.is_empty()).unwrap_or("log")
     }
 
     /// Whether there is nothing to decide by.
@@ -364,71 +500,166 @@ impl<M: Memory> Policy<M> {
         !self.failsafe.is_empty() && failsafe::passes(&self.failsafe, packet, own)
     }
 
-    /// How many bytes of memory it takes.
+    /// How many bytes of memory it takes, those included that it shares with others.
     pub fn memory(&self) -> usize {
-        self.matches
+        self.rules
             .memory()
-            .saturating_add(self.rules.memory())
+            .saturating_add(self.sets.memory())
             .saturating_add(self.defaults.memory())
             .saturating_add(self.texts.memory())
             .saturating_add(self.failsafe.memory())
+            .saturating_add(self.index.as_ref().map_or(0, Index::memory))
     }
 
     /// Decides about `packet`: the first rule that matches, else the narrowest default, else allow.
     ///
     /// Rules that audit decide nothing; `audited` is called with the index of each that matches before a
     /// decision is found.
-    #[inline]
     pub fn decide(&self, packet: &Packet, mut audited: impl FnMut(usize)) -> Decision {
-        for (index, rule) in self.rules.iter().enumerate() {
-            let doubt = rule.verb.doubt();
-            if self.matches.matches(&rule.matches, packet, doubt) {
-                if rule.verb == Verb::Audit {
-                    audited(index);
-                    continue;
-                }
-                return Decision {
-                    verb: rule.verb,
-                    decider: Decider::Rule(index),
-                };
+        self.judge(packet, |index, _| audited(index)).0
+    }
+
+    /// The same, with the slots in which the packet is to be counted.
+    #[inline]
+    pub fn judge(
+        &self,
+        packet: &Packet,
+        mut audited: impl FnMut(usize, Option<Slot>),
+    ) -> (Decision, Option<Slot>) {
+        let decide = |index: usize, block: &Block<M>, head: Head| {
+            let verb = block.verb(head);
+            if verb == Verb::Audit {
+                audited(index, head.slot);
+                return None;
             }
-        }
-        let mut best: Option<(usize, &DefaultVerb)> = None;
-        for (index, Fallback { default, .. }) in self.defaults.iter().enumerate() {
-            let narrower = |(_, best): (usize, &DefaultVerb)| {
-                default.scope.narrowness() > best.scope.narrowness()
+            let decision = Decision {
+                verb,
+                decider: Decider::Rule(index),
             };
-            if default.holds_for(packet) && best.is_none_or(narrower) {
-                best = Some((index, default));
+            Some((decision, head.slot))
+        };
+        if let Some(decided) = self.find(packet, decide) {
+            return decided;
+        }
+        let mut best: Option<(usize, &Fallback)> = None;
+        for (index, fallback) in self.defaults.iter().enumerate() {
+            let scope = |fallback: &Fallback| fallback.default.scope.narrowness();
+            let narrower = |(_, best)| scope(fallback) > scope(best);
+            if fallback.default.holds_for(packet) && best.is_none_or(narrower) {
+                best = Some((index, fallback));
             }
         }
         match best {
-            Some((index, default)) => Decision {
-                verb: default.verb,
-                decider: Decider::Default(index),
-            },
-            None => Decision {
-                verb: Verb::Allow,
-                decider: Decider::Nobody,
-            },
+            Some((index, fallback)) => {
+                let decision = Decision {
+                    verb: fallback.default.verb,
+                    decider: Decider::Default(index),
+                };
+                (decision, fallback.slot)
+            }
+            None => {
+                let decision = Decision {
+                    verb: Verb::Allow,
+                    decider: Decider::Nobody,
+                };
+                (decision, self.nobody_slot)
+            }
         }
     }
 
-    /// A text of one of the statements.
-    fn text(&self, text: Span) -> &str {
-        core::str::from_utf8(text.of(&self.texts)).unwrap_or("")
+    /// Calls `decide` for each rule that is for the packet, in their order, with its index, until it returns
+    /// something.
+    #[inline]
+    fn find<R>(
+        &self,
+        packet: &Packet,
+        mut decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+    ) -> Option<R> {
+        let find = |index: &Index<M>| {
+            index.find(&self.rules, &self.sets, packet, |at, block, head| {
+                decide(at, block, head)
+            })
+        };
+        match self.index.as_ref().map_or(Search::From(0), find) {
+            Search::Decided(decided) => Some(decided),
+            Search::Nobody => None,
+            Search::From(first) => self.scan(packet, first, decide),
+        }
     }
 
-    /// The comment of rule `index`; empty if it has none.
-    pub fn comment(&self, index: usize) -> &str {
-        let rule = self.rules.get(index);
-        rule.map_or("", |rule| self.text(rule.options.comment))
+    /// The same, but that rule by rule is asked, from the one with index `first` on.
+    #[cold]
+    #[inline(never)]
+    fn scan<R>(
+        &self,
+        packet: &Packet,
+        first: usize,
+        mut decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+    ) -> Option<R> {
+        let probe = Probe::new(packet);
+        let mut start = 0usize;
+        for block in self.rules.blocks() {
+            let passed = first.saturating_sub(start);
+            for (place, head) in block.heads().iter().enumerate().skip(passed) {
+                if block.speaks_of(*head, &self.sets, &probe) {
+                    let result = decide(start.saturating_add(place), block, *head);
+                    if result.is_some() {
+                        return result;
+                    }
+                }
+            }
+            start = start.saturating_add(block.heads().len());
+        }
+        None
+    }
+
+    /// The slot in which packets are counted that the failsafe lets pass.
+    #[inline]
+    pub fn failsafe_slot(&self) -> Option<Slot> {
+        self.failsafe_slot
+    }
+
+    /// The slots of all statements: of the rules, of the defaults, and that of nobody.
+    pub fn slots(&self) -> impl Iterator<Item = Option<Slot>> + '_ {
+        let rules = self.rules.slots();
+        let defaults = self.defaults.iter().map(|fallback| fallback.slot);
+        rules.chain(defaults).chain([self.nobody_slot])
+    }
+
+    /// The slots that its statements have, the failsafe included. Process context.
+    pub fn taken_slots(&self) -> Result<Slots<M>, NoMemory> {
+        Slots::of(self.slots().chain([self.failsafe_slot]).flatten())
+    }
+
+    /// Whether rule `index` speaks of `packet`.
+    pub fn speaks_of(&self, index: usize, packet: &Packet) -> bool {
+        let rule = self.rules.find(index);
+        rule.is_some_and(|(block, head)| block.speaks_of(head, &self.sets, &Probe::new(packet)))
+    }
+
+    /// The index of the first rule with this comment, and whether there is another one. Process context.
+    pub(crate) fn commented(&self, comment: &[u8]) -> Option<(usize, bool)> {
+        let tag = Tag::of(comment);
+        let (mut start, mut found) = (0usize, None);
+        for block in self.rules.blocks() {
+            M::pause();
+            for (place, head) in block.heads().iter().enumerate() {
+                if block.is_commented(*head, tag, comment) {
+                    if let Some(index) = found {
+                        return Some((index, true));
+                    }
+                    found = Some(start.saturating_add(place));
+                }
+            }
+            start = start.saturating_add(block.heads().len());
+        }
+        found.map(|index| (index, false))
     }
 
     /// Rule `index` in canonical form.
     pub fn rule(&self, index: usize) -> Option<impl fmt::Display + '_> {
-        let rule = self.rules.get(index)?;
-        Some(RuleLine { policy: self, rule })
+        let (block, head) = self.rules.find(index)?;
+        Some(block.line(head, &self.sets))
     }
 
     /// Default `index` in canonical form.
@@ -444,7 +675,7 @@ impl<M: Memory> Policy<M> {
     pub fn lines(&self) -> usize {
         self.mode_lines()
             .saturating_add(self.failsafe_lines())
-            .saturating_add(self.matches.lines())
+            .saturating_add(self.set_lines())
             .saturating_add(self.rules.len())
             .saturating_add(self.defaults.len())
     }
@@ -459,6 +690,16 @@ impl<M: Memory> Policy<M> {
         usize::from(!self.failsafe.is_empty())
     }
 
+    /// How many lines the sets take.
+    pub fn set_lines(&self) -> usize {
+        self.sets.lines()
+    }
+
+    /// Line `index` of the sets in canonical form.
+    pub fn set_line(&self, index: usize) -> Option<impl fmt::Display + '_> {
+        self.sets.line(index)
+    }
+
     /// Line `index` of the canonical form, which loads back to the same policy: the mode, the `failsafe`,
     /// the sets, the rules, the defaults.
     pub fn line(&self, index: usize) -> Option<impl fmt::Display + '_> {
@@ -468,8 +709,8 @@ impl<M: Memory> Policy<M> {
         let Some(index) = index.checked_sub(self.failsafe_lines()) else {
             return self.failsafe_line().map(Line::Failsafe);
         };
-        let Some(index) = index.checked_sub(self.matches.lines()) else {
-            return self.matches.line(index).map(Line::Set);
+        let Some(index) = index.checked_sub(self.set_lines()) else {
+            return self.set_line(index).map(Line::Set);
         };
         match index.checked_sub(self.rules.len()) {
             None => self.rule(index).map(Line::Rule),
@@ -478,38 +719,12 @@ impl<M: Memory> Policy<M> {
     }
 }
 
-/// Whether a canonical line can be read back.
-fn fits(line: &impl fmt::Display) -> bool {
-    struct Room(usize);
-
-    impl fmt::Write for Room {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
-            Ok(())
-        }
+/// Gives a statement a slot if it has none.
+fn settle<M: Memory>(slot: &mut Option<Slot>, slots: &mut Slots<M>) -> Result<(), NoMemory> {
+    if slot.is_none() {
+        *slot = Some(slots.take()?);
     }
-
-    write!(Room(MAX_LINE), "{line}").is_ok()
-}
-
-struct RuleLine<'a, M: Memory> {
-    policy: &'a Policy<M>,
-    rule: &'a Rule,
-}
-
-impl<M: Memory> fmt::Display for RuleLine<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, rule } = *self;
-        write!(f, "{}{}", rule.verb, policy.matches.display(&rule.matches))?;
-        if rule.options.priority != Priority::default() {
-            write!(f, " priority {}", rule.options.priority)?;
-        }
-        policy.fmt_log(f, rule.options.log)?;
-        if !rule.options.comment.is_empty() {
-            write!(f, " comment \"{}\"", policy.text(rule.options.comment))?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 struct DefaultLine<'a, M: Memory> {
@@ -521,23 +736,7 @@ impl<M: Memory> fmt::Display for DefaultLine<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, default } = *self;
         default.default.fmt(f)?;
-        policy.fmt_log(f, default.log)
-    }
-}
-
-impl<M: Memory> Policy<M> {
-    fn fmt_log(&self, f: &mut fmt::Formatter<'_>, log: Option<Log>) -> fmt::Result {
-        let Some(Log { prefix, every }) = log else {
-            return Ok(());
-        };
-        f.write_str(" log")?;
-        if !prefix.is_empty() {
-            write!(f, " \"{}\"", self.text(prefix))?;
-        }
-        if every != Period::DEFAULT {
-            write!(f, " every {every}")?;
-        }
-        Ok(())
+        policy.texts.fmt_log(f, default.log)
     }
 }
 

@@ -4,7 +4,12 @@
 
 use core::fmt;
 
+use crate::memory::{List, NoMemory};
+use crate::packed::{Packed, Reader};
 use crate::value::{decimal, halves, Value};
+
+const ONE: u8 = 0;
+const RANGE: u8 = 1;
 
 /// An inclusive range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,11 @@ impl PortRange {
     pub fn contains(&self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
+
+    /// The first and the last one.
+    pub(crate) fn ends(&self) -> (u16, u16) {
+        (self.first, self.last)
+    }
 }
 
 fn port(text: &[u8]) -> Option<u16> {
@@ -48,5 +58,43 @@ impl fmt::Display for PortRange {
             write!(f, "-{}", self.last)?;
         }
         Ok(())
+    }
+}
+
+/// As it is, or by its two ends.
+impl Packed<'_> for PortRange {
+    type Field = u16;
+
+    fn pack(&self, to: &mut impl List<u8>) -> Result<u8, NoMemory> {
+        to.push_all(&self.first.to_le_bytes())?;
+        if self.first == self.last {
+            return Ok(ONE);
+        }
+        to.push_all(&self.last.to_le_bytes())?;
+        Ok(RANGE)
+    }
+
+    #[inline(always)]
+    fn unpack(form: u8, from: &mut Reader<'_>) -> Option<Self> {
+        let first = from.u16()?;
+        let last = match form {
+            ONE => first,
+            RANGE => from.u16()?,
+            _ => return None,
+        };
+        Some(Self { first, last })
+    }
+
+    #[inline(always)]
+    fn fits(form: u8, from: &mut Reader<'_>, port: &u16) -> Option<bool> {
+        // Without a branch on the form, which no CPU could foresee.
+        let Some(both) = from.peek().map(u32::from_le_bytes) else {
+            return Some(Self::unpack(form, from)?.contains(*port));
+        };
+        let (first, second) = (both as u16, both.wrapping_shr(16) as u16);
+        let range = u16::from(form & RANGE);
+        let last = first ^ (first ^ second) & 0u16.wrapping_sub(range);
+        from.slice(usize::from(range.wrapping_add(1).wrapping_mul(2)))?;
+        Some(port.wrapping_sub(first) <= last.wrapping_sub(first))
     }
 }

@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use crate::memory::{List, NoMemory};
+use crate::packed::{Packed, Reader};
 use crate::value::{decimal, Value};
 
 /// The protocol of the payload of an IP packet.
@@ -78,6 +80,12 @@ impl Protocol {
         matches!(self, Self::ICMP | Self::ICMPV6)
     }
 
+    /// Whether its packets are of connections with ports, or may tell an error of one.
+    #[inline]
+    pub fn tells_of_ports(self) -> bool {
+        self.has_ports() || self.is_icmp()
+    }
+
     fn names(self) -> Option<&'static Names> {
         NAMES.iter().find(|names| names.number == self.0)
     }
@@ -134,5 +142,24 @@ impl fmt::Display for NameOr {
             Some(name) => f.write_str(name),
             None => write!(f, "{}", self.number),
         }
+    }
+}
+
+impl Packed<'_> for Protocol {
+    type Field = Self;
+
+    fn pack(&self, to: &mut impl List<u8>) -> Result<u8, NoMemory> {
+        to.push(self.0)?;
+        Ok(0)
+    }
+
+    #[inline(always)]
+    fn unpack(_form: u8, from: &mut Reader<'_>) -> Option<Self> {
+        from.u8().map(Self)
+    }
+
+    #[inline(always)]
+    fn fits(form: u8, from: &mut Reader<'_>, proto: &Self) -> Option<bool> {
+        Some(Self::unpack(form, from)? == *proto)
     }
 }

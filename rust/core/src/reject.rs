@@ -97,6 +97,36 @@ pub enum Reply {
 }
 
 impl Answer {
+    /// Its number.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::ByProtocol => 0,
+            Self::TcpReset => 1,
+            Self::Icmp(Unreachable::Net) => 2,
+            Self::Icmp(Unreachable::Host) => 3,
+            Self::Icmp(Unreachable::Proto) => 4,
+            Self::Icmp(Unreachable::Port) => 5,
+            Self::Icmp(Unreachable::NetProhibited) => 6,
+            Self::Icmp(Unreachable::HostProhibited) => 7,
+            Self::Icmp(Unreachable::AdminProhibited) => 8,
+        }
+    }
+
+    /// The one with this number.
+    pub(crate) fn numbered(number: u8) -> Self {
+        match number {
+            1 => Self::TcpReset,
+            2 => Self::Icmp(Unreachable::Net),
+            3 => Self::Icmp(Unreachable::Host),
+            4 => Self::Icmp(Unreachable::Proto),
+            5 => Self::Icmp(Unreachable::Port),
+            6 => Self::Icmp(Unreachable::NetProhibited),
+            7 => Self::Icmp(Unreachable::HostProhibited),
+            8 => Self::Icmp(Unreachable::AdminProhibited),
+            _ => Self::ByProtocol,
+        }
+    }
+
     /// What is sent for a packet with these headers; [`None`] if nothing may be.
     ///
     /// A later fragment's sender cannot tell what the answer is about, nobody answers a reset, and

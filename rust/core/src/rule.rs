@@ -5,13 +5,15 @@
 use core::fmt;
 
 use crate::hook::HookSet;
-use crate::matcher::{Doubt, Match};
-use crate::memory::{NoMemory, Span};
+use crate::matcher::Match;
+use crate::memory::Span;
 use crate::netns::NetnsMatch;
 use crate::packet::Packet;
 use crate::period::Period;
 use crate::priority::Priority;
+use crate::queue::Queue;
 use crate::reject::Answer;
+use crate::slot::Slot;
 use crate::value::Value;
 
 /// What becomes of a packet.
@@ -25,23 +27,17 @@ pub enum Verb {
     Reject(Answer),
     /// It would be dropped: that is counted, and the next rule is asked.
     Audit,
+    /// A program decides about it.
+    Queue(Queue),
 }
 
 impl Verb {
-    /// How a rule that says so decides where a packet does not show what it asks for.
-    pub fn doubt(self) -> Doubt {
-        match self {
-            Self::Allow => Doubt::ALLOW,
-            Self::Deny | Self::Reject(_) | Self::Audit => Doubt::DENY,
-        }
-    }
-
-    /// Whether the packet is dropped, where that is carried out.
+    /// Whether the packet is dropped, where that is carried out. Of one that is queued nobody knows.
     #[inline]
     pub fn refuses(self) -> bool {
         match self {
             Self::Deny | Self::Reject(_) => true,
-            Self::Allow | Self::Audit => false,
+            Self::Allow | Self::Audit | Self::Queue(_) => false,
         }
     }
 
@@ -51,6 +47,7 @@ impl Verb {
             Self::Deny => "deny",
             Self::Reject(_) => "reject",
             Self::Audit => "audit",
+            Self::Queue(_) => "queue",
         }
     }
 
@@ -59,6 +56,7 @@ impl Verb {
         match (mode, self) {
             (Mode::Audit, Self::Deny) => "would-deny",
             (Mode::Audit, Self::Reject(_)) => "would-reject",
+            (Mode::Audit, Self::Queue(_)) => "would-queue",
             _ => self.word(),
         }
     }
@@ -69,6 +67,7 @@ impl fmt::Display for Verb {
         f.write_str(self.word())?;
         match self {
             Self::Reject(answer) => answer.fmt(f),
+            Self::Queue(queue) => write!(f, " {queue}"),
             Self::Allow | Self::Deny | Self::Audit => Ok(()),
         }
     }
@@ -129,7 +128,7 @@ pub struct Rule {
     pub options: Options,
 }
 
-/// What a rule says beyond its match words; its texts are the policy's.
+/// What a rule says beyond its match words; its texts are those of its block.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Whether it is judged before or behind others
@@ -140,18 +139,7 @@ pub struct Options {
     pub(crate) log: Option<Log>,
 }
 
-impl Options {
-    /// The same options after `count` bytes of text were put in front of the policy's.
-    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
-        Ok(Self {
-            comment: self.comment.behind(count)?,
-            log: self.log.map(|log| log.behind(count)).transpose()?,
-            ..self
-        })
-    }
-}
-
-/// How packets are logged; its text is the policy's.
+/// How packets are logged; its text is with the statement's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log {
     /// What the lines begin with; empty if nothing was said.
@@ -161,12 +149,16 @@ pub struct Log {
 }
 
 impl Log {
-    /// The same after `count` bytes of text were put in front of the policy's.
-    pub(crate) fn behind(self, count: usize) -> Result<Self, NoMemory> {
-        Ok(Self {
-            prefix: self.prefix.behind(count)?,
-            ..self
-        })
+    /// Prints it with its prefix as it stands in a statement, behind a blank.
+    pub(crate) fn fmt(&self, f: &mut fmt::Formatter<'_>, prefix: &str) -> fmt::Result {
+        f.write_str(" log")?;
+        if !prefix.is_empty() {
+            write!(f, " \"{prefix}\"")?;
+        }
+        if self.every != Period::DEFAULT {
+            write!(f, " every {}", self.every)?;
+        }
+        Ok(())
     }
 }
 
@@ -226,6 +218,10 @@ pub struct Fallback {
     pub default: DefaultVerb,
     /// Whether they are logged, and how
     pub log: Option<Log>,
+    /// Where such packets are counted; nowhere yet if it is new.
+    pub(crate) slot: Option<Slot>,
+    /// Whether it was said in what is being written.
+    pub(crate) said: bool,
 }
 
 /// Who decided about a packet; the numbers are indices from 0.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Named sets of addresses, ports or interfaces.
+//! A named set of addresses, ports or interfaces.
 
 use core::fmt;
 
 use crate::addr::AddrRange;
 use crate::iface::IfPattern;
-use crate::lexer::{Form, Word};
-use crate::memory::Span;
+use crate::lexer::{Form, Word, Words};
+use crate::memory::{Duplicate, List, Memory, NoMemory};
 use crate::port::PortRange;
 use crate::value::Value;
+use crate::values::push_values;
 
 /// The longest name of a set, in bytes.
 pub const MAX_NAME: usize = 31;
@@ -99,6 +100,19 @@ impl SetKind {
         }
     }
 
+    /// What is expected of the first member of a set that a rule names where such a set must stand.
+    pub fn expected_by_rules(self) -> &'static str {
+        match self {
+            Self::Addrs => {
+                "an address, ADDRESS/LENGTH or FIRST-LAST, as a rule uses the set for addresses"
+            }
+            Self::Ports => "a port or a range of ports, as a rule uses the set for ports",
+            Self::Interfaces => {
+                "an interface name, perhaps with a *, as a rule uses the set for interfaces"
+            }
+        }
+    }
+
     /// What is expected where another member of such a set stands.
     pub fn expected(self) -> &'static str {
         match self {
@@ -123,15 +137,75 @@ impl fmt::Display for InterfaceMember {
     }
 }
 
-/// A named set; its members are values of a policy.
-#[derive(Clone, Copy, Debug)]
-pub struct Set {
-    /// Its name
-    pub name: SetName,
-    /// What it holds; [`None`] while it holds nothing.
-    pub kind: Option<SetKind>,
-    /// Its members
-    pub members: Span,
-    /// It is another policy's, and its members will be known when this one is put behind that.
-    pub foreign: bool,
+/// The members of a set.
+pub(crate) enum Members<M: Memory> {
+    /// Nobody, and it is not known of which kind.
+    Nobody,
+    /// Addresses
+    Addrs(M::List<AddrRange>),
+    /// Ports
+    Ports(M::List<PortRange>),
+    /// Interfaces
+    Interfaces(M::List<IfPattern>),
+}
+
+impl<M: Memory> Members<M> {
+    /// What they are; [`None`] if there was none yet.
+    pub(crate) fn kind(&self) -> Option<SetKind> {
+        match self {
+            Self::Nobody => None,
+            Self::Addrs(_) => Some(SetKind::Addrs),
+            Self::Ports(_) => Some(SetKind::Ports),
+            Self::Interfaces(_) => Some(SetKind::Interfaces),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Nobody => 0,
+            Self::Addrs(list) => list.len(),
+            Self::Ports(list) => list.len(),
+            Self::Interfaces(list) => list.len(),
+        }
+    }
+
+    /// How many bytes of memory they take.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::Nobody => 0,
+            Self::Addrs(list) => list.memory(),
+            Self::Ports(list) => list.memory(),
+            Self::Interfaces(list) => list.memory(),
+        }
+    }
+
+    /// Adds members that are of the kind of those that are there. Process context.
+    pub(crate) fn add(&mut self, kind: SetKind, words: Words<'_>) -> Result<(), NoMemory> {
+        if let Self::Nobody = self {
+            *self = match kind {
+                SetKind::Addrs => Self::Addrs(Default::default()),
+                SetKind::Ports => Self::Ports(Default::default()),
+                SetKind::Interfaces => Self::Interfaces(Default::default()),
+            };
+        }
+        match self {
+            Self::Nobody => {}
+            Self::Addrs(list) => drop(push_values(list, words)?),
+            Self::Ports(list) => drop(push_values(list, words)?),
+            Self::Interfaces(list) => drop(push_values(list, words)?),
+        }
+        Ok(())
+    }
+}
+
+impl<M: Memory> Duplicate for Members<M> {
+    fn duplicate(&self) -> Result<Self, NoMemory> {
+        Ok(match self {
+            Self::Nobody => Self::Nobody,
+            Self::Addrs(list) => Self::Addrs(list.duplicate()?),
+            Self::Ports(list) => Self::Ports(list.duplicate()?),
+            Self::Interfaces(list) => Self::Interfaces(list.duplicate()?),
+        })
+    }
 }

@@ -11,6 +11,28 @@ pub const MAX_COMMENT: usize = 128;
 /// Most bytes of the prefix of log lines.
 pub const MAX_PREFIX: usize = 63;
 
+/// What tells most texts apart without a look at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tag(u16);
+
+impl Tag {
+    /// That of a text.
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mix = |sum: u16, byte: &u8| sum.wrapping_mul(31).wrapping_add(u16::from(*byte));
+        Self(text.iter().fold(0, mix))
+    }
+
+    /// As a number
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The one with this number.
+    pub(crate) fn numbered(number: u16) -> Self {
+        Self(number)
+    }
+}
+
 /// A kind of quoted text.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {

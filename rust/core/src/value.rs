@@ -16,16 +16,22 @@ pub trait Value: Copy + PartialEq + fmt::Display {
     fn may_become(text: &[u8]) -> bool;
 }
 
-/// Parses a decimal number of digits only that is at most `max`.
-pub(crate) fn decimal(text: &[u8], max: u32) -> Option<u32> {
+/// Parses a decimal number of digits only.
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
-    let mut value = 0u32;
+    let mut value = 0u64;
     for byte in text {
         let digit = char::from(*byte).to_digit(10)?;
-        value = value.checked_mul(10)?.checked_add(digit)?;
+        value = value.checked_mul(10)?.checked_add(digit.into())?;
     }
+    Some(value)
+}
+
+/// Parses a decimal number of digits only that is at most `max`.
+pub(crate) fn decimal(text: &[u8], max: u32) -> Option<u32> {
+    let value = u32::try_from(digits(text)?).ok()?;
     (value <= max).then_some(value)
 }
 

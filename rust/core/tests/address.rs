@@ -9,7 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use common::ipv6;
 use ctrfw_core::addr::{AddrRange, KernelAddr, Prefix};
 use ctrfw_core::value::Value;
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// What `ip6_compressed_string()` of Linux 7.3's `lib/vsprintf.c` makes of addresses.
 #[rustfmt::skip]
@@ -160,6 +162,25 @@ proptest! {
         let text = KernelAddr(addr.into()).to_string();
         prop_assert_eq!(&text, &by_std(addr));
         prop_assert_eq!(text.parse(), Ok(addr));
+    }
+
+    #[test]
+    fn ipv4_is_read_as_the_standard_library_does(
+        octets in vec(select(vec!["0", "1", "7", "10", "31", "99", "200", "255", "256", "07", "1000", ""]), 3..6),
+        behind in select(vec!["", "/0", "/24", "/032", "/33", "/", "-", "-255.1.2.3", "-255.1.2", "x"]),
+    ) {
+        let addr = octets.join(".");
+        let first = addr.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+        let wanted = first.and_then(|first| match behind.split_at(behind.len().min(1)) {
+            ("", _) => AddrRange::new(first, first),
+            ("/", len) => {
+                let len = len.parse().ok().filter(|len| *len <= 32);
+                len.and_then(|len| Prefix::new(first, len)).map(AddrRange::from)
+            }
+            ("-", last) => AddrRange::new(first, last.parse().ok()?),
+            _ => None,
+        });
+        prop_assert_eq!(AddrRange::parse((addr + behind).as_bytes()), wanted);
     }
 
     #[test]

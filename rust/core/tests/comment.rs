@@ -2,9 +2,9 @@
 
 //! Comments of rules: what is accepted, how it is read back, what is refused.
 
-mod text;
+mod common;
 
-use text::{definite, lines, load, refused};
+use common::text::{append, definite, lines, load, refused};
 
 #[test]
 fn read_back_last() {
@@ -39,10 +39,9 @@ fn each_rule_has_its_own() {
         "deny dport 1 comment \"bc\"",
         "default deny",
     ];
-    let mut policy = load(&written.join("\n")).unwrap();
+    let policy = load(&written.join("\n")).unwrap();
     assert_eq!(lines(&policy), written);
-    let more = load("allow comment \"d\"").unwrap();
-    policy.append(&more).unwrap();
+    let policy = append(&policy, "allow comment \"d\"").unwrap();
     let mut all = written.to_vec();
     all.insert(3, "allow comment \"d\"");
     assert_eq!(lines(&policy), all);

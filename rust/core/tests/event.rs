@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::name;
+use common::packet::{name, on_host, HOST};
 use common::plan::{plan, Extension, Payload, Plan};
 use ctrfw_core::event::TraceEvent;
 use ctrfw_core::family::Family;
@@ -13,6 +13,7 @@ use ctrfw_core::iface::IfName;
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags};
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::queue::Queue;
 use ctrfw_core::reject::Answer;
 use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
 use ctrfw_core::value::Value;
@@ -32,18 +33,8 @@ fn cut(plan: &Plan, end: usize) -> Headers {
 /// From `src=` on, of a packet that nobody decided about.
 fn tail(headers: Headers) -> String {
     let packet = Packet {
-        hook: Hook::LocalIn,
-        netns: NetnsId {
-            inode: 1,
-            host: true,
-        },
         input: name("eth0"),
-        output: IfName::default(),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
-        mark: 0,
-        family: Family::Ipv4,
-        headers,
+        ..Packet::new(Hook::LocalIn, HOST, Family::Ipv4, headers)
     };
     let line = TraceEvent {
         id: 0,
@@ -56,7 +47,7 @@ fn tail(headers: Headers) -> String {
         mode: Mode::Enforce,
     }
     .to_string();
-    let front = "trace id=0 netns=1(host) hook=LOCAL_IN in=eth0 out=- dev=eth0 physin=- physout=- ";
+    let front = "trace id=0 netns=4026531840(host) hook=LOCAL_IN in=eth0 out=- dev=eth0 physin=- physout=- ";
     let tail = line.strip_prefix(front).unwrap_or_else(|| panic!("{line}"));
     let end = " verdict=allow rule=default";
     tail.strip_suffix(end)
@@ -75,18 +66,8 @@ fn whole_lines() {
     let mut plan = Plan::v4(SYN);
     plan.data = 20;
     let mut packet = Packet {
-        hook: Hook::PreRouting,
-        netns: NetnsId {
-            inode: 4026531840,
-            host: true,
-        },
         input: name("veth1"),
-        output: IfName::default(),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
-        mark: 0,
-        family: Family::Ipv4,
-        headers: headers(&plan),
+        ..on_host(Hook::PreRouting, headers(&plan))
     };
     let event = TraceEvent {
         id: "00000000c7a1b2d3",
@@ -356,18 +337,11 @@ fn unparsed() {
 #[test]
 fn hooks_verdicts_and_deciders() {
     let mut packet = Packet {
-        hook: Hook::PreRouting,
         netns: NetnsId {
             inode: 1,
             host: false,
         },
-        input: IfName::default(),
-        output: IfName::default(),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
-        mark: 0,
-        family: Family::Ipv4,
-        headers: headers(&Plan::v4(SYN)),
+        ..on_host(Hook::PreRouting, headers(&Plan::v4(SYN)))
     };
     for (mode, hook, verb, decider, hook_text, end) in [
         (
@@ -442,6 +416,22 @@ fn hooks_verdicts_and_deciders() {
             "FORWARD",
             "would-reject rule=1",
         ),
+        (
+            Mode::Enforce,
+            Hook::PreRouting,
+            Verb::Queue(Queue::default()),
+            Decider::Rule(0),
+            "PRE_ROUTING",
+            "queue rule=1",
+        ),
+        (
+            Mode::Audit,
+            Hook::LocalIn,
+            Verb::Queue(Queue::default()),
+            Decider::Default(0),
+            "LOCAL_IN",
+            "would-queue rule=default",
+        ),
     ] {
         packet.hook = hook;
         let event = TraceEvent {
@@ -498,15 +488,11 @@ proptest! {
         let bytes = &bytes[..bytes.len().saturating_sub(usize::from(cut & (cut >> 4)))];
         let [input, output, device, phys_input, phys_output] = names.map(IfName::from_field);
         let packet = Packet {
-            hook: Hook::PostRouting,
-            netns: NetnsId { inode: 4026531840, host: false },
             input,
             output,
             phys_input,
             phys_output,
-            mark: 0,
-            family: Family::Ipv4,
-            headers: Headers::parse(plan.family(), bytes),
+            ..on_host(Hook::PostRouting, Headers::parse(plan.family(), bytes))
         };
         let decision = Decision { verb: Verb::Deny, decider: Decider::Rule(6) };
         let mode = Mode::Audit;

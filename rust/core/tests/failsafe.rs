@@ -3,18 +3,15 @@
 //! The `failsafe` statement: what is accepted, how it is read back, what is refused, which packets it
 //! lets pass.
 
-mod text;
+mod common;
 
 use std::net::IpAddr;
 
-use ctrfw_core::family::Family;
-use ctrfw_core::fragment::Fragment;
+use common::packet::{on_host, ported};
+use common::text::{append, definite, lines, load, refused};
 use ctrfw_core::hook::Hook;
-use ctrfw_core::iface::IfName;
-use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::packet::{Packet, Transport};
 use ctrfw_core::proto::Protocol;
-use text::{definite, lines, load, refused};
 
 #[test]
 fn read_back_first() {
@@ -81,11 +78,11 @@ fn wrong_ones_are_refused() {
 #[test]
 fn the_later_one_takes_its_place() {
     let mut policy = load("failsafe { tcp 22 }\ndeny").unwrap();
-    policy.append(&load("allow").unwrap()).unwrap();
+    policy = append(&policy, "allow").unwrap();
     assert_eq!(lines(&policy), ["failsafe { tcp 22 }", "deny", "allow"]);
-    policy.append(&load("failsafe { udp 1 }").unwrap()).unwrap();
+    policy = append(&policy, "failsafe { udp 1 }").unwrap();
     assert_eq!(lines(&policy), ["failsafe { udp 1 }", "deny", "allow"]);
-    policy.append(&load("failsafe { }").unwrap()).unwrap();
+    policy = append(&policy, "failsafe { }").unwrap();
     assert_eq!(lines(&policy), ["deny", "allow"]);
     assert!(!load("failsafe { tcp 22 }").unwrap().is_empty());
     assert!(load("failsafe { }").unwrap().is_empty());
@@ -95,31 +92,7 @@ const OWN: &str = "10.0.0.1";
 const OTHER: &str = "10.0.0.2";
 
 fn packet(hook: Hook, from: (&str, u16), to: (&str, u16)) -> Packet {
-    Packet {
-        hook,
-        netns: NetnsId {
-            inode: 1,
-            host: true,
-        },
-        input: IfName::default(),
-        output: IfName::default(),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
-        mark: 0,
-        family: Family::Ipv4,
-        headers: Headers {
-            addrs: Some((from.0.parse().unwrap(), to.0.parse().unwrap())),
-            proto: Some(Protocol::TCP),
-            transport: Transport::Ports {
-                source: from.1,
-                dest: to.1,
-                flags: None,
-            },
-            fragment: Fragment::No,
-            len: 40,
-            unparsed: None,
-        },
-    }
+    on_host(hook, ported(Protocol::TCP, from, to))
 }
 
 #[test]

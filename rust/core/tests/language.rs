@@ -20,7 +20,7 @@ use ctrfw_core::iface::IfPattern;
 use ctrfw_core::loader::LoadError;
 use ctrfw_core::mark::MarkMatch;
 use ctrfw_core::netns::NetnsMatch;
-use ctrfw_core::parser::{Table, Trace};
+use ctrfw_core::parser::{Counters, Table, Trace};
 use ctrfw_core::port::PortRange;
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::value::Value;
@@ -113,6 +113,19 @@ fn trace_refused() {
     check_refused::<Trace>(include_str!("trace_refused.txt"));
 }
 
+#[test]
+fn counters() {
+    check_canonical::<Counters>("reset;reset\n  reset\\t\\x23 all;reset\n\\x23 reset;\n\\t;");
+    check_refused::<Counters>(
+        r#"all;1 1;all;reset
+RESET;1 1;RESET;reset
+{ reset };1 1;{;reset
+reset 1;1 7;1;nothing more
+reset\nresets;2 1;resets;reset
+"reset";1 1;\"reset\";reset"#,
+    );
+}
+
 /// Wrong last words that are told before anything follows them, so that `echo -n` fails too.
 #[test]
 fn told_at_once() {
@@ -157,6 +170,9 @@ fn told_at_once() {
         "default reject x",
         "audit with",
         "default audit",
+        "queue 7 netns container",
+        "queue 7 netns !host",
+        "default queue 7 netns 1",
         "mode x",
         "mode audit x",
     ] {
@@ -310,12 +326,12 @@ fn check_fault(line: &[u8], fault: &Fault) {
     }
 }
 
-/// Checks that `prefix`, if it is refused for good, is refused at the same place whatever follows.
 /// What the grammar alone has against a line.
 fn fault<G: Language>(line: &[u8]) -> Option<Fault> {
     G::parse(line, &mut G::State::default()).err()
 }
 
+/// Checks that `prefix`, if it is refused for good, is refused at the same place whatever follows.
 fn check_definite<G: Language>(prefix: &[u8], rest: &[u8]) -> Result<(), TestCaseError> {
     let Some(fault) = fault::<G>(prefix) else {
         return Ok(());

@@ -3,19 +3,19 @@
 //! The `log` option: what is accepted, how it is read back, what is refused, whom it is about, and
 //! the lines.
 
-mod text;
+mod common;
 
+use common::packet::{on_host, ported};
+use common::text::{append, definite, lines, load, refused};
 use ctrfw_core::event::LogEvent;
-use ctrfw_core::family::Family;
-use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::packet::Packet;
 use ctrfw_core::proto::Protocol;
+use ctrfw_core::queue::Queue;
 use ctrfw_core::reject::Answer;
 use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
-use text::{definite, lines, load, refused};
 
 #[test]
 fn read_back() {
@@ -112,12 +112,10 @@ fn denied(decider: Decider) -> Decision {
 fn trials() {
     let says = |text: &str, verb| {
         let policy = load(text).unwrap();
-        let log = policy.log(Decision {
-            verb,
-            decider: Decider::Rule(0),
-        });
+        let decider = Decider::Rule(0);
+        let log = policy.log(Decision { verb, decider });
         assert!(policy.logs() || log.is_none(), "{text}");
-        log.map(|log| (policy.prefix(&log).to_owned(), log.every.millis()))
+        log.map(|log| (policy.prefix(decider).to_owned(), log.every.millis()))
     };
     let usual = Some(("log".to_owned(), 10_000));
     assert_eq!(says("audit", Verb::Audit), usual);
@@ -130,6 +128,11 @@ fn trials() {
         usual
     );
     assert_eq!(says("mode audit\nallow", Verb::Allow), None);
+    // What would come of it nobody knows: that is no refusal on trial.
+    let queue = Verb::Queue(Queue::default());
+    assert_eq!(says("mode audit\nqueue 0 netns host", queue), None);
+    let logged = "mode audit\nqueue 0 netns host log \"x\" every 1s";
+    assert_eq!(says(logged, queue), own);
     assert_eq!(says("mode audit\ndeny log \"x\" every 1s", Verb::Deny), own);
     assert_eq!(says("mode enforce\ndeny", Verb::Deny), None);
 }
@@ -141,14 +144,15 @@ fn whose_packets() {
     assert!(!load("deny\ndefault deny").unwrap().logs());
     assert!(policy.log(denied(Decider::Rule(0))).is_none());
     let log = policy.log(denied(Decider::Rule(1))).unwrap();
-    assert_eq!((policy.prefix(&log), log.every.millis()), ("log", 10_000));
+    let prefix = policy.prefix(Decider::Rule(1));
+    assert_eq!((prefix, log.every.millis()), ("log", 10_000));
     assert!(policy.log(denied(Decider::Rule(2))).is_none());
     assert!(policy.log(denied(Decider::Default(0))).is_none());
     assert!(policy.log(denied(Decider::Nobody)).is_none());
 
     let more =
         "allow log \"more\" every 1s\ndefault deny log \"last\"\ndefault allow hook forward log";
-    policy.append(&load(more).unwrap()).unwrap();
+    policy = append(&policy, more).unwrap();
     for (decider, prefix, every) in [
         (Decider::Rule(1), "log", 10_000),
         (Decider::Rule(2), "more", 1_000),
@@ -156,10 +160,11 @@ fn whose_packets() {
         (Decider::Default(1), "log", 10_000),
     ] {
         let log = policy.log(denied(decider)).unwrap();
-        assert_eq!((policy.prefix(&log), log.every.millis()), (prefix, every));
+        let found = (policy.prefix(decider), log.every.millis());
+        assert_eq!(found, (prefix, every));
     }
     // A default that does not log takes the place of one that does.
-    policy.append(&load("default deny").unwrap()).unwrap();
+    policy = append(&policy, "default deny").unwrap();
     assert!(policy.log(denied(Decider::Default(0))).is_none());
 }
 
@@ -173,32 +178,17 @@ fn name(text: &str) -> IfName {
 fn the_line() {
     let policy = load("deny log \"web\"").unwrap();
     let packet = Packet {
-        hook: Hook::Forward,
         netns: NetnsId {
             inode: 7,
             host: true,
         },
-        input: IfName::default(),
-        output: IfName::default(),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
-        mark: 0,
-        family: Family::Ipv4,
-        headers: Headers {
-            addrs: Some(("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap())),
-            proto: Some(Protocol::UDP),
-            transport: Transport::Ports {
-                source: 1,
-                dest: 2,
-                flags: None,
-            },
-            fragment: Fragment::No,
-            len: 28,
-            unparsed: None,
-        },
+        ..on_host(
+            Hook::Forward,
+            ported(Protocol::UDP, ("10.0.0.1", 1), ("10.0.0.2", 2)),
+        )
     };
     let event = LogEvent {
-        prefix: policy.prefix(&policy.log(denied(Decider::Rule(0))).unwrap()),
+        prefix: policy.prefix(Decider::Rule(0)),
         packet: &packet,
         input: name("eth0"),
         output: name("a b"),
@@ -209,6 +199,6 @@ fn the_line() {
     assert_eq!(
         event.to_string(),
         "web deny netns=7(host) hook=FORWARD in=eth0 out=a\\x20b src=10.0.0.1 dst=10.0.0.2 \
-         proto=UDP spt=1 dpt=2 len=28 rule=1 held_back=3"
+         proto=UDP spt=1 dpt=2 len=60 rule=1 held_back=3"
     );
 }

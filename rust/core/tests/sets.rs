@@ -5,18 +5,15 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use common::{listing, name, policy, write};
-use ctrfw_core::family::Family;
-use ctrfw_core::fragment::Fragment;
+use common::packet::{name, on_host, ported};
+use common::text::{append, listing, policy, write};
 use ctrfw_core::hook::Hook;
-use ctrfw_core::iface::IfName;
 use ctrfw_core::loader::{LoadError, MAX_LINE};
 use ctrfw_core::matcher::Misfit;
 use ctrfw_core::memory::Heap;
-use ctrfw_core::netns::NetnsId;
-use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::rule::Decider;
@@ -25,35 +22,15 @@ use proptest::prelude::*;
 
 /// A TCP packet to `to`, in by `input`.
 fn packet(to: &str, dport: u16, input: &str) -> Packet {
-    let to: IpAddr = to.parse().unwrap();
-    let (family, from) = match to {
-        IpAddr::V4(_) => (Family::Ipv4, "192.0.2.1"),
-        IpAddr::V6(_) => (Family::Ipv6, "2001:db8::1"),
+    let from = if to.contains(':') {
+        "2001:db8::1"
+    } else {
+        "192.0.2.1"
     };
+    let headers = ported(Protocol::TCP, (from, 40000), (to, dport));
     Packet {
-        hook: Hook::Forward,
-        netns: NetnsId {
-            inode: 1,
-            host: true,
-        },
         input: name(input),
-        output: IfName::default(),
-        phys_input: IfName::default(),
-        phys_output: IfName::default(),
-        mark: 0,
-        family,
-        headers: Headers {
-            addrs: Some((from.parse().unwrap(), to)),
-            proto: Some(Protocol::TCP),
-            transport: Transport::Ports {
-                source: 40000,
-                dest: dport,
-                flags: None,
-            },
-            fragment: Fragment::No,
-            len: 60,
-            unparsed: None,
-        },
+        ..on_host(Hook::Forward, headers)
     }
 }
 
@@ -162,24 +139,21 @@ fn what_does_not_fit() {
 
 #[test]
 fn one_text_behind_another() {
-    let mut base = policy("set a { 1.1.1.1 }\nset p { 80 }\nset e { }\ndeny to @a\n");
-    let more = write(
-        "set b { 2.2.2.2 }\ndeny to @b\nallow to @a dport @p\ndeny to @e\ndefault deny\n",
-        Some(&base),
-    )
-    .unwrap();
+    let base = policy("set a { 1.1.1.1 }\nset p { 80 }\nset e { }\ndeny to @a\n");
+    let text = "set b { 2.2.2.2 }\ndeny to @b\nallow to @a dport @p\ndeny to @e\ndefault deny\n";
+    let more = || write(text, Some(&base)).unwrap();
     let taken = "line 1 column 5: got \"a\", expected a name that no other set has";
     assert_eq!(refusal("set a { 3 }", Some(&base)), taken);
     let kind = "got \"@p\", expected the name of a set of addresses that is defined above";
     assert!(refusal("deny to @p", Some(&base)).ends_with(kind));
-    base.append(&more).unwrap();
+    let both = append(&base, text).unwrap();
     assert_eq!(
-        listing(&base),
+        listing(&both),
         "set a { 1.1.1.1 }\nset p { 80 }\nset e { }\nset b { 2.2.2.2 }\n\
          deny to @a\ndeny to @b\nallow to @a dport @p\ndeny to @e\ndefault deny\n"
     );
-    assert_eq!(decider(&base, &packet("2.2.2.2", 80, "")), 2);
-    assert_eq!(decider(&base, &packet("1.1.1.1", 80, "")), 1);
+    assert_eq!(decider(&both, &packet("2.2.2.2", 80, "")), 2);
+    assert_eq!(decider(&both, &packet("1.1.1.1", 80, "")), 1);
 
     // Meanwhile somebody else may have put another text in force.
     let name = |text: &str| ctrfw_core::set::SetName::parse(text.as_bytes()).unwrap();
@@ -189,16 +163,25 @@ fn one_text_behind_another() {
             "set a { 80 }\nset p { 80 }\nset e { }",
             Misfit::NoSet(name("a")),
         ),
+        // It was empty, and may have become what the rule is not about.
+        (
+            "set a { 1.1.1.1 }\nset p { 80 }\nset e { 80 }",
+            Misfit::NoSet(name("e")),
+        ),
         (
             "set b { 9.9.9.9 }\nset a { 1.1.1.1 }\nset p { 80 }\nset e { }",
             Misfit::SetTwice(name("b")),
         ),
     ] {
-        assert_eq!(policy(other).append(&more), Err(expected), "{other}");
+        assert_eq!(more().rebase(&policy(other)), Err(expected), "{other}");
     }
     // Other members of the same kind will do: the set is used by its name.
-    let mut other = policy("set e { }\nset p { 22 }\nset a { 5.5.5.5 }\n");
-    other.append(&more).unwrap();
+    let other = policy("set e { }\nset p { 22 }\nset a { 5.5.5.5 }\n");
+    let mut more = more();
+    more.rebase(&other).unwrap();
+    let (other, _) = more
+        .finish(Some(&other), &mut other.taken_slots().unwrap())
+        .unwrap();
     assert_eq!(decider(&other, &packet("5.5.5.5", 22, "")), 2);
     assert_eq!(decider(&other, &packet("1.1.1.1", 22, "")), 0);
 }

@@ -5,519 +5,34 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use common::clauses;
+use common::oracle::{
+    self, Addr, Addrs, Group, IcmpKind, Listed, Netns, Says, Seen, Shown, Tracked, Want,
+    WantDefault,
+};
+use common::packet::{name, CONTAINER};
 use common::plan::{plan, Extension, Payload, Plan};
-use common::{clauses, listing, name, policy, write};
+use common::text::{append, listing, load, policy};
 use ctrfw_core::addr::KernelAddr;
 use ctrfw_core::family::Family;
-use ctrfw_core::fragment::Fragment;
+use ctrfw_core::flags::Flag as _;
+use ctrfw_core::flow::State;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::{IfName, IfPattern};
 use ctrfw_core::matcher::{Doubt, Matches};
 use ctrfw_core::memory::Heap;
-use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags, Transport};
 use ctrfw_core::parser::{Grammar, Trace, TraceStatement};
 use ctrfw_core::policy::Policy;
-use ctrfw_core::proto::Protocol;
-use ctrfw_core::reject::{Answer, Reply, Unreachable};
-use ctrfw_core::rule::{Decider, Decision, Verb};
+use ctrfw_core::reject::{Reply, Unreachable};
+use ctrfw_core::rule::{Decider, Verb};
 use ctrfw_core::value::Value;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence, Index};
-
-/// The oracle: numbers and texts, compared one after the other.
-mod oracle {
-    use super::*;
-
-    pub const HOOKS: [(Hook, &str); 5] = [
-        (Hook::PreRouting, "pre_routing"),
-        (Hook::LocalIn, "input"),
-        (Hook::Forward, "forward"),
-        (Hook::PostRouting, "postrouting"),
-        (Hook::LocalOut, "local_out"),
-    ];
-
-    #[derive(Clone, Copy, Debug)]
-    pub struct Addr {
-        pub v6: bool,
-        pub bits: u128,
-    }
-
-    impl Addr {
-        pub fn ip(self) -> IpAddr {
-            if self.v6 {
-                Ipv6Addr::from(self.bits).into()
-            } else {
-                Ipv4Addr::from(self.bits as u32).into()
-            }
-        }
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    pub enum Netns {
-        Host,
-        Container,
-        Inode(u32),
-    }
-
-    impl Netns {
-        fn text(self) -> String {
-            match self {
-                Self::Host => "host".to_owned(),
-                Self::Container => "container".to_owned(),
-                Self::Inode(inode) => inode.to_string(),
-            }
-        }
-
-        fn holds(self, seen: &Seen) -> bool {
-            match self {
-                Self::Host => seen.host,
-                Self::Container => !seen.host,
-                Self::Inode(inode) => seen.inode == inode,
-            }
-        }
-    }
-
-    /// The verb of a rule.
-    #[derive(Clone, Copy, Debug)]
-    pub enum Says {
-        Allow,
-        Deny,
-        Reject,
-        RejectWith(&'static str, Unreachable),
-        Audit,
-    }
-
-    impl Says {
-        fn text(self) -> String {
-            match self {
-                Self::Allow => "allow".to_owned(),
-                Self::Deny => "deny".to_owned(),
-                Self::Reject => "reject".to_owned(),
-                Self::Audit => "audit".to_owned(),
-                Self::RejectWith(word, _) => format!("reject with {word}"),
-            }
-        }
-
-        fn allows(self) -> bool {
-            matches!(self, Self::Allow)
-        }
-
-        fn verb(self) -> Verb {
-            match self {
-                Self::Allow => Verb::Allow,
-                Self::Deny => Verb::Deny,
-                Self::Reject => Verb::Reject(Answer::ByProtocol),
-                Self::Audit => Verb::Audit,
-                Self::RejectWith(_, error) => Verb::Reject(Answer::Icmp(error)),
-            }
-        }
-    }
-
-    /// Values of a word, of which the packet's must be one or, negated, none.
-    #[derive(Clone, Debug)]
-    pub struct Listed<T> {
-        pub negated: bool,
-        pub values: Vec<T>,
-    }
-
-    impl<T> Listed<T> {
-        fn text(&self, print: impl Fn(&T) -> String) -> String {
-            let values: Vec<String> = self.values.iter().map(print).collect();
-            let not = if self.negated { "!" } else { "" };
-            format!("{not}{{ {} }}", values.join(", "))
-        }
-
-        fn holds(&self, fits: impl FnMut(&T) -> bool) -> bool {
-            self.values.iter().any(fits) != self.negated
-        }
-    }
-
-    /// A prefix, or the addresses from one to another.
-    #[derive(Clone, Copy, Debug)]
-    pub enum Addrs {
-        Prefix(Addr, u32),
-        Range(Addr, Addr),
-    }
-
-    #[derive(Clone, Debug)]
-    pub struct Want {
-        pub says: Says,
-        pub v6: Option<bool>,
-        pub from: Option<Listed<Addrs>>,
-        pub to: Option<Listed<Addrs>>,
-        pub proto: Option<Listed<u8>>,
-        pub icmp: Option<Listed<(IcmpKind, Option<u8>)>>,
-        pub sport: Option<Listed<(u16, u16)>>,
-        pub dport: Option<Listed<(u16, u16)>>,
-        pub input: Option<Listed<&'static str>>,
-        pub output: Option<Listed<&'static str>>,
-        pub port_in: Option<Listed<&'static str>>,
-        pub port_out: Option<Listed<&'static str>>,
-        pub mark: Option<Listed<(u32, u32)>>,
-        /// Of `no`, `first` and `later`
-        pub places: Option<Listed<&'static str>>,
-        pub hooks: Vec<usize>,
-        pub netns: Option<Listed<Netns>>,
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    pub enum IcmpKind {
-        EchoRequest,
-        PacketTooBig,
-        Redirect,
-        Number(u8),
-    }
-
-    #[derive(Clone, Debug)]
-    pub struct WantDefault {
-        pub says: Says,
-        pub hooks: Vec<usize>,
-        pub netns: Option<Netns>,
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    pub enum Shown {
-        Ports(u16, u16),
-        Icmp(u8, u8),
-        NoPorts,
-        LaterFragment,
-        Nothing,
-    }
-
-    #[derive(Clone, Debug)]
-    pub struct Seen {
-        pub hook: usize,
-        pub inode: u32,
-        pub host: bool,
-        pub input: &'static str,
-        pub output: &'static str,
-        pub port_in: &'static str,
-        pub port_out: &'static str,
-        pub mark: u32,
-        pub first_fragment: bool,
-        pub v6: bool,
-        pub addrs: Option<(u128, u128)>,
-        pub proto: Option<u8>,
-        pub shown: Shown,
-    }
-
-    fn scope(hooks: &[usize], netns: Option<Netns>) -> String {
-        let mut text = String::new();
-        if !hooks.is_empty() {
-            let names: Vec<&str> = hooks.iter().map(|hook| HOOKS[*hook].1).collect();
-            text += &format!(" hook {}", names.join(","));
-        }
-        if let Some(netns) = netns {
-            text += &format!(" netns {}", netns.text());
-        }
-        text
-    }
-
-    impl Addrs {
-        fn text(&self) -> String {
-            match self {
-                Self::Prefix(addr, len) => format!("{}/{len}", addr.ip()),
-                Self::Range(first, last) => format!("{}-{}", first.ip(), last.ip()),
-            }
-        }
-
-        fn holds(&self, v6: bool, shown: u128) -> bool {
-            match *self {
-                Self::Prefix(wanted, len) => {
-                    let rest = if wanted.v6 { 128 - len } else { 32 - len };
-                    let net = |bits: u128| if rest == 128 { 0 } else { bits >> rest };
-                    wanted.v6 == v6 && net(wanted.bits) == net(shown)
-                }
-                Self::Range(first, last) => {
-                    first.v6 == v6 && (first.bits..=last.bits).contains(&shown)
-                }
-            }
-        }
-    }
-
-    impl IcmpKind {
-        fn text(&self) -> String {
-            match self {
-                Self::EchoRequest => "echo-request".to_owned(),
-                Self::PacketTooBig => "packet-too-big".to_owned(),
-                Self::Redirect => "redirect".to_owned(),
-                Self::Number(number) => number.to_string(),
-            }
-        }
-
-        fn holds(&self, v6: bool, shown: u8) -> bool {
-            match (self, v6) {
-                (Self::EchoRequest, false) => shown == 8,
-                (Self::EchoRequest, true) => shown == 128,
-                (Self::PacketTooBig, true) => shown == 2,
-                (Self::Redirect, false) => shown == 5,
-                (Self::PacketTooBig, false) | (Self::Redirect, true) => false,
-                (Self::Number(number), _) => *number == shown,
-            }
-        }
-    }
-
-    impl Want {
-        pub fn text(&self) -> String {
-            let mut text = self.says.text();
-            let mut add = |key: &str, values: Option<String>| {
-                if let Some(values) = values {
-                    text += &format!(" {key} {values}");
-                }
-            };
-            let addrs = |listed: &Listed<Addrs>| listed.text(Addrs::text);
-            let ports = |listed: &Listed<(u16, u16)>| {
-                listed.text(|(first, last)| format!("{first}-{last}"))
-            };
-            let names = |listed: &Listed<&str>| listed.text(|name| (*name).to_owned());
-            add(
-                "family",
-                self.v6.map(|v6| if v6 { "ip6" } else { "ipv4" }.to_owned()),
-            );
-            add("from", self.from.as_ref().map(addrs));
-            add("to", self.to.as_ref().map(addrs));
-            add(
-                "proto",
-                self.proto.as_ref().map(|listed| listed.text(u8::to_string)),
-            );
-            add(
-                "icmp-type",
-                self.icmp.as_ref().map(|listed| {
-                    listed.text(|(kind, code)| match code {
-                        Some(code) => format!("{}/{code}", kind.text()),
-                        None => kind.text(),
-                    })
-                }),
-            );
-            add("sport", self.sport.as_ref().map(ports));
-            add("dport", self.dport.as_ref().map(ports));
-            add("in", self.input.as_ref().map(names));
-            add("out", self.output.as_ref().map(names));
-            add("port-in", self.port_in.as_ref().map(names));
-            add("port-out", self.port_out.as_ref().map(names));
-            add(
-                "mark",
-                self.mark
-                    .as_ref()
-                    .map(|listed| listed.text(|(value, mask)| format!("{value}/{mask:#x}"))),
-            );
-            add("fragment", self.places.as_ref().map(names));
-            add(
-                "netns",
-                self.netns
-                    .as_ref()
-                    .map(|listed| listed.text(|netns| netns.text())),
-            );
-            text + &scope(&self.hooks, None)
-        }
-
-        pub fn holds(&self, seen: &Seen) -> bool {
-            // A field that could not be read: a rule that refuses takes it for what it asks for.
-            let unknown = !self.says.allows();
-            let later = matches!(seen.shown, Shown::LaterFragment);
-
-            let addr = |wanted: &Option<Listed<Addrs>>, shown: Option<u128>| match (wanted, shown) {
-                (None, _) => true,
-                (Some(_), None) => unknown,
-                (Some(wanted), Some(shown)) => wanted.holds(|addrs| addrs.holds(seen.v6, shown)),
-            };
-            let proto = match (&self.proto, seen.proto) {
-                (None, _) => true,
-                (Some(wanted), Some(shown)) => wanted.holds(|proto| *proto == shown),
-                (Some(_), None) if later => self.says.allows(),
-                (Some(_), None) => unknown,
-            };
-            let may_be = |protos: &[u8]| seen.proto.is_none_or(|proto| protos.contains(&proto));
-            // What holds of a transport header that is not shown.
-            let hidden = |protos: &[u8]| match seen.shown {
-                Shown::LaterFragment => self.says.allows() && may_be(protos),
-                Shown::Nothing => unknown && may_be(protos),
-                _ => false,
-            };
-            let port = |wanted: &Option<Listed<(u16, u16)>>, shown: fn(u16, u16) -> u16| match (
-                wanted, seen.shown,
-            ) {
-                (None, _) => true,
-                (Some(wanted), Shown::Ports(source, dest)) => {
-                    wanted.holds(|(first, last)| (*first..=*last).contains(&shown(source, dest)))
-                }
-                (Some(_), _) => hidden(&[6, 17, 33, 132, 136]),
-            };
-            let icmp = match (&self.icmp, seen.shown) {
-                (None, _) => true,
-                (Some(wanted), Shown::Icmp(kind, code)) => wanted.holds(|(wanted, wanted_code)| {
-                    let v6 = seen.proto == Some(58);
-                    wanted.holds(v6, kind) && wanted_code.is_none_or(|wanted| wanted == code)
-                }),
-                (Some(_), _) => hidden(&[1, 58]),
-            };
-            let device = |wanted: &Option<Listed<&str>>, shown: &str| match wanted {
-                None => true,
-                // Negated or not, it asks for a device.
-                Some(_) if shown.is_empty() => false,
-                Some(wanted) => wanted.holds(|wanted| match wanted.strip_suffix('*') {
-                    Some(front) => shown.starts_with(front),
-                    None => shown == *wanted,
-                }),
-            };
-            let place = match &self.places {
-                None => true,
-                Some(wanted) if wanted.values.len() == 3 && !wanted.negated => true,
-                Some(wanted) => match (seen.shown, seen.first_fragment, seen.proto) {
-                    (Shown::LaterFragment, ..) => wanted.holds(|place| *place == "later"),
-                    (_, true, _) => wanted.holds(|place| *place == "first"),
-                    (_, _, Some(_)) => wanted.holds(|place| *place == "no"),
-                    (_, _, None) => unknown,
-                },
-            };
-            let mark = match &self.mark {
-                None => true,
-                Some(wanted) => wanted.holds(|(value, mask)| seen.mark & mask == value & mask),
-            };
-            self.v6.is_none_or(|v6| v6 == seen.v6)
-                && addr(&self.from, seen.addrs.map(|addrs| addrs.0))
-                && addr(&self.to, seen.addrs.map(|addrs| addrs.1))
-                && proto
-                && icmp
-                && port(&self.sport, |source, _| source)
-                && port(&self.dport, |_, dest| dest)
-                && device(&self.input, seen.input)
-                && device(&self.output, seen.output)
-                && device(&self.port_in, seen.port_in)
-                && device(&self.port_out, seen.port_out)
-                && mark
-                && place
-                && (self.hooks.is_empty() || self.hooks.contains(&seen.hook))
-                && self
-                    .netns
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.holds(|netns| netns.holds(seen)))
-        }
-    }
-
-    impl WantDefault {
-        pub fn text(&self) -> String {
-            format!(
-                "default {}{}",
-                self.says.text(),
-                scope(&self.hooks, self.netns)
-            )
-        }
-
-        /// The hooks as a set, and the namespace.
-        pub fn scope(&self) -> (Vec<usize>, String) {
-            let mut hooks = self.hooks.clone();
-            if hooks.is_empty() {
-                hooks = (0..5).collect();
-            }
-            hooks.sort_unstable();
-            (hooks, scope(&[], self.netns))
-        }
-
-        fn holds(&self, seen: &Seen) -> bool {
-            (self.hooks.is_empty() || self.hooks.contains(&seen.hook))
-                && self.netns.is_none_or(|netns| netns.holds(seen))
-        }
-
-        /// How narrow it is: the namespace first, then whether a hook is given. All five hooks are
-        /// none given.
-        fn narrowness(&self) -> (u8, bool) {
-            let netns = match self.netns {
-                None => 0,
-                Some(Netns::Host | Netns::Container) => 1,
-                Some(Netns::Inode(_)) => 2,
-            };
-            (netns, (1..5).contains(&self.hooks.len()))
-        }
-    }
-
-    /// The decision, and the rules that audit the packet on the way to it.
-    pub fn decide(rules: &[Want], defaults: &[WantDefault], seen: &Seen) -> (Decision, Vec<usize>) {
-        let (audits, others): (Vec<_>, Vec<_>) = (0..rules.len())
-            .filter(|index| rules[*index].holds(seen))
-            .partition(|index| matches!(rules[*index].says, Says::Audit));
-        let end = others.first().copied();
-        let before_end = |index: &usize| end.is_none_or(|end| *index < end);
-        let audited = audits.into_iter().filter(before_end).collect();
-        let decision = match end {
-            Some(index) => Decision {
-                verb: rules[index].says.verb(),
-                decider: Decider::Rule(index),
-            },
-            None => by_default(defaults, seen),
-        };
-        (decision, audited)
-    }
-
-    fn by_default(defaults: &[WantDefault], seen: &Seen) -> Decision {
-        let mut fitting: Vec<(usize, &WantDefault)> = defaults
-            .iter()
-            .enumerate()
-            .filter(|(_, default)| default.holds(seen))
-            .collect();
-        // The sort is stable: of equals the first stays first.
-        fitting.sort_by_key(|(_, default)| std::cmp::Reverse(default.narrowness()));
-        match fitting.first() {
-            Some((index, default)) => Decision {
-                verb: default.says.verb(),
-                decider: Decider::Default(*index),
-            },
-            None => Decision {
-                verb: Verb::Allow,
-                decider: Decider::Nobody,
-            },
-        }
-    }
-
-    impl Seen {
-        pub fn packet(&self) -> Packet {
-            let ip = |bits| Addr { v6: self.v6, bits }.ip();
-            let proto = self.proto.map(Protocol);
-            Packet {
-                hook: HOOKS[self.hook].0,
-                netns: NetnsId {
-                    inode: self.inode,
-                    host: self.host,
-                },
-                input: name(self.input),
-                output: name(self.output),
-                phys_input: name(self.port_in),
-                phys_output: name(self.port_out),
-                mark: self.mark,
-                family: if self.v6 { Family::Ipv6 } else { Family::Ipv4 },
-                headers: Headers {
-                    addrs: self.addrs.map(|(from, to)| (ip(from), ip(to))),
-                    proto,
-                    transport: match self.shown {
-                        Shown::Ports(source, dest) => Transport::Ports {
-                            source,
-                            dest,
-                            flags: None,
-                        },
-                        Shown::Icmp(kind, code) => Transport::Icmp { kind, code },
-                        Shown::NoPorts => Transport::Other,
-                        Shown::LaterFragment => Transport::LaterFragment,
-                        Shown::Nothing => Transport::Unreadable,
-                    },
-                    fragment: match self.shown {
-                        Shown::LaterFragment => Fragment::Later(64),
-                        _ if self.first_fragment => Fragment::First,
-                        _ => Fragment::No,
-                    },
-                    len: 100,
-                    unparsed: None,
-                },
-            }
-        }
-    }
-}
-
-use oracle::{Addr, Addrs, IcmpKind, Listed, Netns, Says, Seen, Shown, Want, WantDefault};
 
 // Few values, so that rules and packets meet.
 
@@ -551,7 +66,13 @@ fn listed<T: Clone + std::fmt::Debug + 'static>(
 ) -> BoxedStrategy<Option<Listed<T>>> {
     let values = prop_oneof![3 => vec(value.clone(), 1), 1 => vec(value, 2..4)];
     option::weighted(weight, (values, proptest::bool::weighted(0.2)))
-        .prop_map(|given| given.map(|(values, negated)| Listed { negated, values }))
+        .prop_map(|given| {
+            given.map(|(values, negated)| Listed {
+                negated,
+                values,
+                set: None,
+            })
+        })
         .boxed()
 }
 
@@ -589,8 +110,11 @@ fn says() -> impl Strategy<Value = Says> {
         1 => Just(Says::Reject),
         1 => Just(Says::RejectWith("icmp-host-prohibited", Unreachable::HostProhibited)),
         2 => Just(Says::Audit),
+        1 => any::<u16>().prop_map(Says::Queue),
     ]
 }
+
+const GROUPS: &[&str] = &["/", "/a", "/a/b", "/ab", "/a/b/c"];
 
 const PORTED: [u8; 5] = [6, 17, 33, 132, 136];
 
@@ -601,7 +125,12 @@ fn want() -> BoxedStrategy<Want> {
     };
     let addrs = any::<bool>().prop_flat_map(|v6| {
         let family = option::weighted(0.1, Just(v6));
-        (family, listed(0.4, addrs(v6)), listed(0.4, addrs(v6)))
+        (
+            family,
+            listed(0.4, addrs(v6)),
+            listed(0.4, addrs(v6)),
+            listed(0.2, addrs(v6)),
+        )
     });
     let icmp = prop_oneof![
         Just(IcmpKind::EchoRequest),
@@ -614,6 +143,7 @@ fn want() -> BoxedStrategy<Want> {
         listed(0.2, (icmp, option::weighted(0.3, 0..2u8)).boxed()),
         listed(0.3, ports().boxed()),
         listed(0.3, ports().boxed()),
+        listed(0.15, ports().boxed()),
     );
     let devices = (device(), device(), device(), device());
     // Not all three places negated: nothing would be left.
@@ -623,49 +153,78 @@ fn want() -> BoxedStrategy<Want> {
             subsequence(vec!["no", "first", "later"], 1..3),
             any::<bool>(),
         )
-            .prop_map(|(values, negated)| Listed { negated, values }),
+            .prop_map(|(values, negated)| Listed {
+                negated,
+                values,
+                set: None,
+            }),
+    );
+    let states = option::weighted(
+        0.2,
+        (subsequence(State::ALL, 1..5), any::<bool>()).prop_map(|(values, negated)| Listed {
+            negated,
+            values,
+            set: None,
+        }),
     );
     let marks = (0..4u32, select(vec![1, 2, 3, u32::MAX]));
     let rest = (
         listed(0.15, marks.boxed()),
+        listed(0.15, select(GROUPS).boxed()),
+        states,
         places,
         hooks(),
         listed(0.3, netns().boxed()),
     );
     (says(), addrs, transport, devices, rest)
-        .prop_map(|(says, (v6, from, to), transport, devices, rest)| {
-            let (proto, icmp, sport, dport) = transport;
-            let (input, output, port_in, port_out) = devices;
-            let (mark, places, hooks, netns) = rest;
-            // Words that cannot go together.
-            let may_be = |protos: &[u8]| match &proto {
-                Some(listed) if !listed.negated => {
-                    listed.values.iter().any(|proto| protos.contains(proto))
+        .prop_map(
+            |(says, (v6, from, to, origdst), transport, devices, rest)| {
+                let (proto, icmp, sport, dport, origdport) = transport;
+                let (input, output, port_in, port_out) = devices;
+                let (mark, cgroup, states, places, hooks, netns) = rest;
+                // Words that cannot go together.
+                let may_be = |protos: &[u8]| match &proto {
+                    Some(listed) if !listed.negated => {
+                        listed.values.iter().any(|proto| protos.contains(proto))
+                    }
+                    _ => true,
+                };
+                let ported = may_be(&PORTED);
+                let (sport, dport) = (sport.filter(|_| ported), dport.filter(|_| ported));
+                let origdport = origdport.filter(|_| ported || may_be(&[1, 58]));
+                let typed = may_be(&[1, 58]) && sport.is_none() && dport.is_none();
+                let netns = match says {
+                    Says::Queue(_) => Some(Listed {
+                        negated: false,
+                        values: vec![Netns::Host],
+                        set: None,
+                    }),
+                    _ => netns,
+                };
+                Want {
+                    says,
+                    v6,
+                    from,
+                    to,
+                    icmp: icmp.filter(|_| typed),
+                    proto,
+                    sport,
+                    dport,
+                    input,
+                    output,
+                    port_in,
+                    port_out,
+                    origdst,
+                    origdport,
+                    mark,
+                    cgroup,
+                    states,
+                    places,
+                    hooks,
+                    netns,
                 }
-                _ => true,
-            };
-            let ported = may_be(&PORTED);
-            let (sport, dport) = (sport.filter(|_| ported), dport.filter(|_| ported));
-            let typed = may_be(&[1, 58]) && sport.is_none() && dport.is_none();
-            Want {
-                says,
-                v6,
-                from,
-                to,
-                icmp: icmp.filter(|_| typed),
-                proto,
-                sport,
-                dport,
-                input,
-                output,
-                port_in,
-                port_out,
-                mark,
-                places,
-                hooks,
-                netns,
-            }
-        })
+            },
+        )
         .boxed()
 }
 
@@ -674,15 +233,34 @@ fn want_default() -> impl Strategy<Value = WantDefault> {
     (says, hooks(), option::of(netns())).prop_map(|(says, hooks, netns)| WantDefault {
         says,
         hooks,
-        netns,
+        netns: match says {
+            Says::Queue(_) => Some(Netns::Host),
+            _ => netns,
+        },
     })
 }
 
 fn seen() -> BoxedStrategy<Seen> {
     let device = || select(vec!["", "eth0", "eth1", "eth01", "veth0", "lo", "e"]);
     let place = (0..5usize, 1..4u32, device(), device(), device(), device());
-    let addrs =
-        any::<bool>().prop_flat_map(|v6| (Just(v6), option::weighted(0.9, (bits(v6), bits(v6)))));
+    let state = || select(State::ALL);
+    let addrs = any::<bool>().prop_flat_map(move |v6| {
+        let tracked = prop_oneof![
+            1 => Just(Tracked::Unasked),
+            1 => Just(Tracked::Fragment),
+            3 => state().prop_map(Tracked::Alone),
+            3 => (state(), bits(v6), option::of(port()), any::<bool>())
+                .prop_map(|(state, to, port, reply)| Tracked::Of(state, to, port, reply)),
+        ];
+        let addrs = option::weighted(0.9, (bits(v6), bits(v6)));
+        (Just(v6), addrs, tracked)
+    });
+    let group = prop_oneof![
+        1 => Just(Group::Unknown),
+        1 => Just(Group::Fragment),
+        1 => Just(Group::NoSocket),
+        4 => select(GROUPS).prop_map(Group::In),
+    ];
     let icmp = (select(vec![0u8, 2, 5, 8, 128]), 0..2u8);
     (
         place,
@@ -691,10 +269,11 @@ fn seen() -> BoxedStrategy<Seen> {
         (0..8u8, proptest::bool::weighted(0.1)),
         (port(), port()),
         icmp,
-        0..4u32,
+        (0..4u32, group),
     )
         .prop_map(
-            |(place, (v6, addrs), proto, (shown, first), (source, dest), icmp, mark)| {
+            |(place, (v6, addrs, tracked), proto, (shown, first), (source, dest), icmp, rest)| {
+                let (mark, group) = rest;
                 let (hook, inode, input, output, port_in, port_out) = place;
                 let shown = match (shown, proto) {
                     (0, _) => Shown::Nothing,
@@ -718,6 +297,8 @@ fn seen() -> BoxedStrategy<Seen> {
                     addrs,
                     proto,
                     shown,
+                    tracked,
+                    group,
                 }
             },
         )
@@ -727,18 +308,9 @@ fn seen() -> BoxedStrategy<Seen> {
 /// A packet at a hook, of which nothing but its headers matters.
 fn at_forward(family: Family, headers: Headers) -> Packet {
     Packet {
-        hook: Hook::Forward,
-        netns: NetnsId {
-            inode: 2,
-            host: false,
-        },
         input: name("eth0"),
         output: name("eth1"),
-        phys_input: name(""),
-        phys_output: name(""),
-        mark: 0,
-        family,
-        headers,
+        ..Packet::new(Hook::Forward, CONTAINER, family, headers)
     }
 }
 
@@ -801,14 +373,12 @@ proptest! {
         let (front, back) = lines.split_at(cut.index(lines.len() + 1));
         let (front, back) = (front.join("\n"), back.join("\n"));
         // Of two defaults for one scope in one text the second is refused.
-        let (Ok(front), Ok(back), Ok(whole)) = (
-            write(&front, None), write(&back, None), write(&lines.join("\n"), None),
+        let (Ok(front), Ok(_), Ok(whole)) = (
+            load(&front), load(&back), load(&lines.join("\n")),
         ) else {
             return Ok(());
         };
-        let mut both = Policy::<Heap>::default();
-        both.append(&front).unwrap();
-        both.append(&back).unwrap();
+        let both = append(&front, &back).unwrap();
         prop_assert_eq!(listing(&both), listing(&whole));
         let decide = |policy: &Policy<Heap>| {
             let mut audited = vec![];
@@ -868,7 +438,7 @@ proptest! {
         let whole = at_forward(plan.family(), whole);
         let part = at_forward(plan.family(), Headers::parse(plan.family(), &bytes[..cut]));
         let words = words.join(" ");
-        let Ok(both) = write(&format!("allow {words}\ndeny {words}\n"), None) else {
+        let Ok(both) = load(&format!("allow {words}\ndeny {words}\n")) else {
             // The family does not fit the addresses.
             return Ok(());
         };
@@ -889,10 +459,7 @@ proptest! {
 
 /// Whether rule `index` speaks of `packet`.
 fn decides(policy: &Policy<Heap>, index: usize, packet: &Packet) -> bool {
-    let rule = policy.rules()[index];
-    policy
-        .matches()
-        .matches(&rule.matches, packet, rule.verb.doubt())
+    policy.speaks_of(index, packet)
 }
 
 /// Whether the expression `words` is for `packet`.
@@ -903,8 +470,8 @@ fn traced(words: &str, packet: &Packet) -> bool {
         panic!("{expression}");
     };
     let mut matches = Matches::<Heap>::default();
-    let m = matches.add(&text, None).unwrap();
-    matches.matches(&m, packet, Doubt::TRACE)
+    let m = matches.add_expression(&text).unwrap();
+    matches.expression_matches(&m, packet, Doubt::TRACE)
 }
 
 fn tcp(dest: u16) -> Payload {
@@ -1265,7 +832,7 @@ fn policies() {
             &[("whole", "allow d2")],
         ),
         (
-            "default deny netns 2\ndefault allow netns container hook forward",
+            "default deny netns 4026532183\ndefault allow netns container hook forward",
             &[("whole", "deny d1")],
         ),
         (
@@ -1298,7 +865,7 @@ fn policies() {
             &[("whole", "deny 2 a1"), ("icmp", "allow - a1 a3"), ("whole v6", "deny 2")],
         ),
         // A default is not asked where a rule has spoken.
-        ("default deny netns 2 hook forward\nallow", &[("whole", "allow 1")]),
+        ("default deny netns 4026532183 hook forward\nallow", &[("whole", "allow 1")]),
     ];
     for (text, packets) in policies {
         let policy = policy(text);
@@ -1336,7 +903,7 @@ fn replies() {
     let reply = |text: &str, kind: &str| {
         let policy = policy(text);
         let packet = packet(kind);
-        let Verb::Reject(answer) = policy.rules()[0].verb else {
+        let Verb::Reject(answer) = policy.rules().get(0).unwrap().verb else {
             panic!("{text}");
         };
         answer.reply(packet.family, &packet.headers)

@@ -8,6 +8,7 @@ use crate::sys::procfs::Directory;
 use crate::sys::task;
 
 mod counters;
+mod events;
 mod rules;
 mod status;
 mod trace;
@@ -20,6 +21,8 @@ pub(crate) fn create() -> Result<Directory> {
     directory.add::<status::Status>(c"status", 0o600)?;
     directory.add::<counters::Counters>(c"counters", 0o600)?;
     directory.add::<trace::Trace>(c"trace", 0o600)?;
+    // The last, as those who poll it hold the module: nothing can fail any more, and undo them.
+    directory.add_stream::<events::Events>(c"events", 0o600)?;
     Ok(directory)
 }
 

@@ -15,7 +15,7 @@ use crate::firewall::obstacle::Obstacle;
 use crate::firewall::report::Subject;
 use crate::firewall::table::Table;
 use crate::firewall::Firewall;
-use crate::sys::procfs::{Mode, OpenFile};
+use crate::sys::procfs::{Mode, OpenFile, Writing};
 
 /// The open file: what was in force then, and what is being written.
 #[pin_data]
@@ -40,11 +40,10 @@ impl OpenFile for Rules {
         super::check_access()?;
         let firewall = Firewall::load()?;
         let table = firewall.table.load();
-        let limits = firewall.limits;
         let draft = if mode.append {
-            Draft::appending(limits, table.clone())
+            Draft::appending(firewall.clone(), table.clone())
         } else {
-            Draft::replacing(limits)
+            Draft::replacing(firewall.clone())
         };
         KBox::try_pin_init(
             try_pin_init!(Self {
@@ -69,15 +68,7 @@ impl OpenFile for Rules {
         }
     }
 
-    fn write(&self, piece: &[u8]) -> Result {
-        self.transaction.write(piece)
-    }
-
-    fn abort(&self, error: Error) {
-        self.transaction.abort(error);
-    }
-
-    fn close(&self) {
-        self.transaction.close();
+    fn writing(&self) -> Option<&dyn Writing> {
+        Some(&self.transaction)
     }
 }

@@ -39,9 +39,11 @@ impl OpenFile for Status {
 
     fn show(&self, _index: usize, to: &SeqFile) {
         let firewall = &*self.firewall;
+        // What it counts is then in the kernel's log as well.
+        firewall.tracer.print();
         let writers = firewall.writers.lock();
         let (generation, last_error) = (writers.generation, writers.reports.last());
-        let ledger = writers.ledger.clone();
+        let ledger = writers.ledger.memory();
         let table = firewall.table.load();
         drop(writers);
         let rules = table.as_ref().map_or(0, |table| table.policy.rules().len());
@@ -60,10 +62,8 @@ impl OpenFile for Status {
         }
         to.call_printf(format_args!("generation {}\n", generation));
         to.call_printf(format_args!("rules {}\n", rules));
-        to.call_printf(format_args!(
-            "memory {}\n",
-            memory.saturating_add(ledger.memory())
-        ));
+        to.call_printf(format_args!("memory {}\n", memory.saturating_add(ledger)));
+        to.call_printf(format_args!("flow_cache {}\n", firewall.flows.memory()));
         to.call_printf(format_args!(
             "namespaces {}\n",
             firewall.namespaces.load(Relaxed)
@@ -71,6 +71,10 @@ impl OpenFile for Status {
         to.call_printf(format_args!(
             "trace {} printed {} left_out {}\n",
             trace.expressions, trace.printed, trace.left_out
+        ));
+        to.call_printf(format_args!(
+            "events lost {} memory {}\n",
+            trace.lost, trace.memory
         ));
         let log = firewall.logger.stats();
         to.call_printf(format_args!(

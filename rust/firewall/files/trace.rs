@@ -14,7 +14,7 @@ use crate::firewall::obstacle::Obstacle;
 use crate::firewall::report::Subject;
 use crate::firewall::trace::{Draft, Expressions};
 use crate::firewall::Firewall;
-use crate::sys::procfs::{Mode, OpenFile};
+use crate::sys::procfs::{Mode, OpenFile, Writing};
 
 /// The open file: what was in force then, and what is being written.
 #[pin_data]
@@ -42,7 +42,7 @@ impl OpenFile for Trace {
         let in_force = expressions
             .as_ref()
             .map_or(0, |expressions| expressions.len());
-        let draft = Draft::new(mode.append.then_some(in_force));
+        let draft = Draft::new(&firewall.tracer, mode.append.then_some(in_force));
         KBox::try_pin_init(
             try_pin_init!(Self {
                 expressions,
@@ -67,15 +67,7 @@ impl OpenFile for Trace {
         }
     }
 
-    fn write(&self, piece: &[u8]) -> Result {
-        self.transaction.write(piece)
-    }
-
-    fn abort(&self, error: Error) {
-        self.transaction.abort(error);
-    }
-
-    fn close(&self) {
-        self.transaction.close();
+    fn writing(&self) -> Option<&dyn Writing> {
+        Some(&self.transaction)
     }
 }

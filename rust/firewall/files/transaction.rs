@@ -12,6 +12,7 @@ use kernel::sync::{Arc, Mutex};
 use crate::firewall::obstacle::Obstacle;
 use crate::firewall::report::{Failure, Subject};
 use crate::firewall::Firewall;
+use crate::sys::procfs::Writing;
 use crate::sys::task::Writer;
 
 /// Something that is written in a language and then put in force.
@@ -23,6 +24,11 @@ pub(super) trait Draft:
 
     /// The file that it is written to.
     const SUBJECT: Subject;
+
+    /// All that was written so far is fine. What takes effect before the file is closed does so now.
+    fn written(&mut self, _firewall: &Firewall) -> Result<(), Obstacle> {
+        Ok(())
+    }
 
     /// Puts it in force.
     fn commit(self, firewall: &Firewall) -> Result<(), Obstacle>;
@@ -60,8 +66,19 @@ impl<D: Draft> Transaction<D> {
         }? Error)
     }
 
+    fn failed(&self, failure: Failure) -> Error {
+        self.firewall
+            .writers
+            .lock()
+            .reports
+            .failed(D::SUBJECT, failure);
+        failure.errno()
+    }
+}
+
+impl<D: Draft> Writing for Transaction<D> {
     /// Takes the next piece; after an error nothing more, and nothing takes effect.
-    pub(super) fn write(&self, piece: &[u8]) -> Result {
+    fn write(&self, piece: &[u8]) -> Result {
         let mut state = self.state.lock();
         let State {
             loader,
@@ -76,7 +93,8 @@ impl<D: Draft> Transaction<D> {
         let written = if writer.as_ref().is_some_and(Writer::was_killed) {
             Err(Failure::Killed)
         } else {
-            loader.feed(piece, taken).map_err(Failure::from)
+            let fed = loader.feed(piece, taken).map_err(Failure::from);
+            fed.and_then(|()| taken.written(&self.firewall).map_err(Failure::from))
         };
         *writer = Some(Writer::current());
         written.map_err(|failure| {
@@ -86,7 +104,7 @@ impl<D: Draft> Transaction<D> {
     }
 
     /// Gives the draft up: a write of it failed with `error`.
-    pub(super) fn abort(&self, error: Error) {
+    fn abort(&self, error: Error) {
         let mut state = self.state.lock();
         if state.draft.take().is_some() {
             self.failed(Failure::Cut(error));
@@ -94,7 +112,7 @@ impl<D: Draft> Transaction<D> {
     }
 
     /// Puts the draft in force, if all of it was fine.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         let mut state = self.state.lock();
         if !state.begun || self.firewall.retired.load(Relaxed) {
             return;
@@ -123,14 +141,5 @@ impl<D: Draft> Transaction<D> {
                 self.failed(failure);
             }
         }
-    }
-
-    fn failed(&self, failure: Failure) -> Error {
-        self.firewall
-            .writers
-            .lock()
-            .reports
-            .failed(D::SUBJECT, failure);
-        failure.errno()
     }
 }

@@ -7,19 +7,20 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::names::reading::{Reading, Unknown};
 use crate::output::{paint, Output, BAD, GOOD, STRONG, WARN};
-use crate::policy::Policy;
 use crate::problem::{Problem, Severity};
 use crate::snippet::Snippet;
 use crate::source::Source;
 use crate::{shadow, Outcome};
 
 /// Tells all that is wrong or odd.
-pub(crate) fn run(output: &mut Output, file: &Path) -> anyhow::Result<Outcome> {
+pub(crate) fn run(output: &mut Output, file: &Path, engines: &[String]) -> anyhow::Result<Outcome> {
     let source = Source::read(file)?;
-    let (policy, mut problems) = Policy::parse(&source.text);
-    let failed = !problems.is_empty();
-    let (warnings, complete) = shadow::warnings(&policy);
+    let reading = Reading::ask(&source, None, engines, Unknown::Offline)?;
+    let failed = reading.failed();
+    let mut problems = reading.problems;
+    let (warnings, complete) = shadow::warnings(&reading.policy);
     problems.extend(warnings);
     problems.sort_by_key(|problem| (problem.line, problem.column));
     if output.json {
@@ -56,12 +57,16 @@ pub(crate) fn print(to: &mut impl Write, source: &Source, problems: &[Problem]) 
         let snippet = Snippet::new(lines.get(index).copied().unwrap_or(&[]), at);
         writeln!(
             to,
-            "{} {}: {}\n{}\n{}",
+            "{} {}: {}\n{}\n{}{}",
             paint(STRONG, place),
             paint(style, problem.severity),
             problem.message,
             snippet.source,
-            paint(GOOD, snippet.carets)
+            paint(GOOD, snippet.carets),
+            match &problem.suggestion {
+                Some(word) => format!(" {}", paint(GOOD, format!("perhaps {word}"))),
+                None => String::new(),
+            }
         )?;
     }
     Ok(())

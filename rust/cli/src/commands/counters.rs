@@ -11,13 +11,18 @@ use crate::module::Module;
 use crate::output::Output;
 use crate::Outcome;
 
-/// Shows what each statement has counted.
+/// Shows what each statement has counted, and has them begin anew if `reset`.
 pub(crate) fn run(
     output: &mut Output,
     module: &Module,
     zero_hits: bool,
+    reset: bool,
 ) -> anyhow::Result<Outcome> {
-    let text = module.read("counters")?;
+    let text = if reset {
+        module.reset_counters()?
+    } else {
+        module.read("counters")?
+    };
     let mut counters: Vec<Counter> = text.lines().filter_map(parse).collect();
     if zero_hits {
         counters.retain(|counter| counter.packets == 0);

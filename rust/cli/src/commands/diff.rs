@@ -12,32 +12,27 @@ use similar::{ChangeTag, TextDiff};
 
 use super::check;
 use crate::module::Module;
+use crate::names::reading::{Reading, Unknown};
 use crate::output::{paint, Output, BAD, GOOD};
-use crate::policy::Policy;
 use crate::source::Source;
 use crate::Outcome;
 
 /// Shows what loading `file` would change.
-pub(crate) fn run(output: &mut Output, module: &Module, file: &Path) -> anyhow::Result<Outcome> {
+pub(crate) fn run(
+    output: &mut Output,
+    module: &Module,
+    file: &Path,
+    engines: &[String],
+) -> anyhow::Result<Outcome> {
     let source = Source::read(file)?;
-    let (policy, problems) = Policy::parse(&source.text);
-    if !problems.is_empty() {
-        check::print(&mut output.err, &source, &problems)?;
+    let reading = Reading::ask(&source, None, engines, Unknown::Warned)?;
+    check::print(&mut output.err, &source, &reading.problems)?;
+    if reading.failed() {
         bail!("{}: errors in the file", source.name);
     }
     let old = module.read("rules")?;
-    let new: String = policy
-        .canonical()
-        .into_iter()
-        .flat_map(|line| {
-            [
-                line,
-                "
-"
-                .to_owned(),
-            ]
-        })
-        .collect();
+    let lines = reading.policy.canonical().into_iter();
+    let new: String = lines.map(|line| line + "\n").collect();
     let diff = TextDiff::configure()
         .timeout(Duration::from_secs(5))
         .diff_lines(&old, &new);

@@ -18,7 +18,7 @@ pub(crate) fn run(
     with_counters: bool,
 ) -> anyhow::Result<Outcome> {
     if with_counters {
-        return counters::run(output, module, false);
+        return counters::run(output, module, false, false);
     }
     let text = module.read("rules")?;
     let mut rules = 0usize;
@@ -27,10 +27,11 @@ pub(crate) fn run(
         .map(|line| {
             let verb = line.split(' ').next().unwrap_or("");
             // The members of a set stand behind a tab.
-            let number = matches!(verb, "allow" | "deny" | "reject" | "audit").then(|| {
-                rules = rules.saturating_add(1);
-                rules
-            });
+            let number =
+                matches!(verb, "allow" | "deny" | "reject" | "audit" | "queue").then(|| {
+                    rules = rules.saturating_add(1);
+                    rules
+                });
             (number, line)
         })
         .collect();

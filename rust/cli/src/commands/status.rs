@@ -35,7 +35,7 @@ fn parse(text: &str) -> Value {
                 let figures = format!("expressions {expressions} {figures}");
                 all.insert(name.to_owned(), figures_of(&figures));
             }
-            ("log", Some(_)) => {
+            ("log" | "events", Some(_)) => {
                 all.insert(name.to_owned(), figures_of(rest));
             }
             ("last_error", _) if rest == "none" => {

@@ -10,14 +10,19 @@ use serde_json::json;
 use super::check;
 use crate::args::Test;
 use crate::module::Module;
-use crate::output::{paint, Output, BAD, DIM, GOOD};
+use crate::names::reading::{Reading, Unknown};
+use crate::output::{paint, Output, BAD, DIM, GOOD, WARN};
 use crate::packet::Described;
-use crate::policy::Policy;
 use crate::source::Source;
 use crate::Outcome;
 
 /// Tells who would decide about a packet, hook by hook.
-pub(crate) fn run(output: &mut Output, module: &Module, args: &Test) -> anyhow::Result<Outcome> {
+pub(crate) fn run(
+    output: &mut Output,
+    module: &Module,
+    args: &Test,
+    engines: &[String],
+) -> anyhow::Result<Outcome> {
     let described = match Described::parse(args.packet.as_bytes()) {
         Ok(described) => described,
         Err(problem) => {
@@ -36,11 +41,12 @@ pub(crate) fn run(output: &mut Output, module: &Module, args: &Test) -> anyhow::
             text: module.read("rules")?.into_bytes(),
         },
     };
-    let (policy, problems) = Policy::parse(&source.text);
-    if !problems.is_empty() {
-        check::print(&mut output.err, &source, &problems)?;
+    let reading = Reading::ask(&source, None, engines, Unknown::Warned)?;
+    check::print(&mut output.err, &source, &reading.problems)?;
+    if reading.failed() {
         bail!("{}: errors in the table", source.name);
     }
+    let policy = reading.policy;
     let rules = policy.rules();
     let probes = args.explain.then(|| policy.probes());
     let decided: Vec<_> = described
@@ -95,7 +101,11 @@ pub(crate) fn run(output: &mut Output, module: &Module, args: &Test) -> anyhow::
             }));
             continue;
         }
-        let style = if verdict.allow { GOOD } else { BAD };
+        let style = match verdict.allow {
+            Some(true) => GOOD,
+            Some(false) => BAD,
+            None => WARN,
+        };
         let why = match (number, verdict.line) {
             _ if verdict.failsafe => format!("before all rules: {}", verdict.text),
             (Some(rule), Some(line)) => format!("rule {rule} (line {line}): {}", verdict.text),

@@ -8,19 +8,27 @@
 // Each test is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+// Where there is no kernel to ask the command has each path stand for a cgroup.
+#[path = "../../../cli/src/cgroup.rs"]
+pub mod cgroups;
+pub mod oracle;
+pub mod packet;
 pub mod plan;
+pub mod text;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ctrfw_core::addr::{KernelAddr, Prefix};
+use ctrfw_core::edit::Addition;
 use ctrfw_core::error::Fault;
-use ctrfw_core::iface::{IfName, IFNAMSIZ};
+use ctrfw_core::iface::IFNAMSIZ;
 use ctrfw_core::loader::{LoadError, Loader, Refusal, Sink};
 use ctrfw_core::matcher::Matches;
 use ctrfw_core::memory::{Heap, NoMemory};
-use ctrfw_core::parser::{Grammar, Statement, Table, Trace, TraceStatement};
-use ctrfw_core::policy::Policy;
+use ctrfw_core::parser::{Counters, Grammar, Reset, Statement, Table, Trace, TraceStatement};
+use ctrfw_core::policy::NO_EDIT;
 use ctrfw_core::reject::{Answer, Unreachable};
+use ctrfw_core::rule::Mode;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -68,8 +76,16 @@ impl Language for Table {
             // A policy says it only where it is not the usual one.
             return Ok(format!("mode {mode}"));
         }
-        let mut policy = Policy::<Heap>::default();
-        policy.add(item, None)?;
+        if let Statement::Edit(_) = item {
+            return Err(Refusal::Expected(NO_EDIT));
+        }
+        let mut addition = Addition::<Heap>::default();
+        if let Statement::If(..) = item {
+            // It is wherever something stands before it.
+            addition.accept(Statement::Mode(Mode::Audit), None)?;
+        }
+        addition.accept(item, None)?;
+        let policy = addition.policy();
         let lines = (0..policy.lines()).map(|index| policy.line(index).unwrap().to_string());
         Ok(lines.collect::<Vec<String>>().join("\n"))
     }
@@ -81,11 +97,17 @@ impl Language for Trace {
             TraceStatement::Off => Ok("off".to_owned()),
             TraceStatement::Expression(text) => {
                 let mut matches = Matches::<Heap>::default();
-                let m = matches.add(&text, None)?;
+                let m = matches.add_expression(&text)?;
                 let line = matches.line_of(&m).to_string();
                 Ok(line)
             }
         }
+    }
+}
+
+impl Language for Counters {
+    fn print(_item: Reset) -> Result<String, Refusal<NoMemory>> {
+        Ok("reset".to_owned())
     }
 }
 
@@ -135,44 +157,6 @@ pub fn load<'a, G: Language>(
     (sink.items, result)
 }
 
-/// A policy that is being written, perhaps to be put behind another one.
-#[derive(Default)]
-pub struct Writing<'a> {
-    pub policy: Policy<Heap>,
-    pub base: Option<&'a Policy<Heap>>,
-}
-
-impl Sink<Table> for Writing<'_> {
-    type Error = NoMemory;
-
-    fn accept(&mut self, item: Statement<'_>) -> Result<(), Refusal<NoMemory>> {
-        self.policy.add(item, self.base)
-    }
-}
-
-/// The policy that `text` is, behind `base` if there is one.
-pub fn write(text: &str, base: Option<&Policy<Heap>>) -> Result<Policy<Heap>, LoadError<NoMemory>> {
-    let mut sink = Writing {
-        base,
-        ..Writing::default()
-    };
-    let mut loader = Loader::<Table>::new();
-    loader.feed(text.as_bytes(), &mut sink)?;
-    loader.finish(&mut sink)?;
-    Ok(sink.policy)
-}
-
-/// The policy that `text` is.
-pub fn policy(text: &str) -> Policy<Heap> {
-    write(text, None).unwrap_or_else(|error| panic!("{error:?} in\n{text}"))
-}
-
-/// All of a policy in its canonical form.
-pub fn listing(policy: &Policy<Heap>) -> String {
-    let lines = (0..policy.lines()).map(|index| policy.line(index).unwrap().to_string() + "\n");
-    lines.collect()
-}
-
 /// The rows of a table with `;` between the columns; `#` begins a comment line.
 pub fn rows<const N: usize>(table: &str) -> impl Iterator<Item = (usize, [&str; N])> {
     table
@@ -211,13 +195,6 @@ pub fn unescape(text: &str) -> Vec<u8> {
         });
     }
     bytes
-}
-
-/// The name of an interface.
-pub fn name(text: &str) -> IfName {
-    let mut field = [0; IFNAMSIZ];
-    field[..text.len()].copy_from_slice(text.as_bytes());
-    IfName::from_field(field)
 }
 
 /// An IPv6 address, more likely than not one that is printed in a special way.
@@ -339,6 +316,16 @@ fn mark() -> BoxedStrategy<String> {
         .boxed()
 }
 
+fn cgroup() -> BoxedStrategy<String> {
+    let name = "[a-z0-9.@\\\\_-]{0,3}[a-z]";
+    prop_oneof![
+        1 => Just("/".to_owned()),
+        4 => vec(name, 1..4).prop_map(|names| format!("/{}", names.join("/"))),
+        1 => vec("[a-z]{1,2}[,{}]x", 1..3).prop_map(|names| format!("\"/{}\"", names.join("/"))),
+    ]
+    .boxed()
+}
+
 fn netns() -> BoxedStrategy<String> {
     prop_oneof![
         Just("host".to_owned()),
@@ -429,6 +416,7 @@ pub fn clauses() -> BoxedStrategy<Vec<String>> {
             option::weighted(0.2, Just(family.to_owned())),
             clause("from", addr(v6)),
             clause("to", addr(v6)),
+            clause("origdst", addr(v6)),
         )
     });
     let transport = (
@@ -436,6 +424,7 @@ pub fn clauses() -> BoxedStrategy<Vec<String>> {
         clause("icmp-type", icmp_type()),
         clause("sport", port_range()),
         clause("dport", port_range()),
+        clause("origdport", port_range()),
     );
     let devices = (
         clause("in", if_pattern()),
@@ -445,14 +434,15 @@ pub fn clauses() -> BoxedStrategy<Vec<String>> {
     );
     let rest = (
         clause("mark", mark()),
+        clause("cgroup", cgroup()),
         flags("fragment", &["no", "first", "later"]),
         hook_clause(),
         clause("netns", netns()),
     );
     (front, transport, devices, rest)
         .prop_map(|(front, transport, devices, rest)| {
-            let (family, from, to) = front;
-            let (proto, mut icmp, mut sport, mut dport) = transport;
+            let (family, from, to, origdst) = front;
+            let (proto, mut icmp, mut sport, mut dport, mut origdport) = transport;
             // Words that cannot go together.
             const PORTED: [&str; 5] = ["tcp", "udp", "sctp", "dccp", "udplite"];
             let listed = proto.as_deref().filter(|proto| !proto.contains('!'));
@@ -468,11 +458,14 @@ pub fn clauses() -> BoxedStrategy<Vec<String>> {
             if !has(&["icmp", "icmpv6"]) || sport.is_some() || dport.is_some() {
                 icmp = None;
             }
+            if !has(&PORTED) && !has(&["icmp", "icmpv6"]) {
+                origdport = None;
+            }
             let (input, output, port_in, port_out) = devices;
-            let (mark, fragment, hook, netns) = rest;
+            let (mark, cgroup, fragment, hook, netns) = rest;
             [
-                family, from, to, proto, icmp, sport, dport, input, output, port_in, port_out,
-                mark, fragment, hook, netns,
+                family, from, to, proto, icmp, sport, dport, origdst, origdport, input, output,
+                port_in, port_out, mark, cgroup, fragment, hook, netns,
             ]
             .into_iter()
             .flatten()
@@ -491,6 +484,15 @@ pub fn words() -> BoxedStrategy<(String, Vec<String>)> {
             let words = [from, Some("proto tcp".to_owned()), hook];
             ("reject with tcp-reset".to_owned(), words.into_iter().flatten().collect())
         }),
+        // Nobody but the host has listeners.
+        1 => (any::<u16>(), any::<bool>(), clause("from", addr(true)), hook_clause()).prop_map(
+            |(number, bypass, from, hook)| {
+                let words = [from, hook, Some("netns host".to_owned())];
+                let bypass = if bypass { " bypass" } else { "" };
+                let front = format!("queue {number}{bypass}");
+                (front, words.into_iter().flatten().collect())
+            },
+        ),
         1 => Just(("mode audit".to_owned(), vec![])),
         2 => (default_verb, hook_clause(), option::of(netns())).prop_map(|(verb, hook, netns)| {
             let netns = netns.map(|netns| format!("netns {netns}"));
@@ -546,7 +548,7 @@ pub fn byte() -> impl Strategy<Value = u8> {
 
 /// Text that looks like the language: right and wrong words, cut words, comments, odd bytes.
 pub fn scrap() -> BoxedStrategy<Vec<u8>> {
-    const WORDS: [&str; 93] = [
+    const WORDS: [&str; 103] = [
         "allow",
         "deny",
         "default",
@@ -612,6 +614,12 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
         "sport ,",
         "icmp-type echo-request",
         "icmp-type 8/0",
+        "origdst !10.0.0.0/8",
+        "origdport { 80, 443 }",
+        "origdport x",
+        "cgroup /a/b,/c",
+        "cgroup \"/a b\"",
+        "cgroup /a//",
         "icmp-type 300",
         "port-in veth*",
         "port-out \"a,b\"",
@@ -635,6 +643,10 @@ pub fn scrap() -> BoxedStrategy<Vec<u8>> {
         "mode audit",
         "enforce",
         "audit",
+        "queue",
+        "queue 7",
+        "bypass",
+        "netns host",
         "reject",
         "with",
         "with tcp-reset",

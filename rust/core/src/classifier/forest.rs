@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules that may be for packets of one family, found by hashing.
+//!
+//! A node is a list of tables, each of which has rules that the same bits tell apart. In a table's
+//! slot for a value of these bits there is a rule, or a list of them in their order, or another node.
+
+use crate::hook::Hook;
+use crate::memory::{List, Memory};
+use crate::netns::NetnsId;
+
+use super::key::Key;
+use super::mask::Mask;
+use super::record::Record;
+use super::word::Word;
+use super::Group;
+
+/// How many nodes are below each other at most.
+pub(super) const DEPTH: usize = 6;
+
+/// A table of a node.
+#[derive(Clone, Copy)]
+pub(super) struct Table<A: Word> {
+    pub(super) mask: Mask<A>,
+    /// The first record in it
+    pub(super) first: u32,
+    /// Where its slots begin
+    pub(super) start: u32,
+    /// How many slots it has
+    pub(super) size: u32,
+}
+
+/// Some neighbouring tables, by ascending first record.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Node {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+/// A node for packets at some hooks, in some namespaces.
+#[derive(Clone, Copy)]
+pub(super) struct Root {
+    pub(super) group: Group,
+    pub(super) node: u32,
+}
+
+/// What is in a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Nothing
+    Nothing,
+    /// A record
+    Record(u32),
+    /// The records of a list from this place on
+    List(u32),
+    /// A node
+    Node(u32),
+}
+
+/// A slot: six bits of the hash of all that is in it (0 if they are not the same), and what it is.
+#[derive(Clone, Copy)]
+pub(super) struct Slot(u32);
+
+/// More than the highest number in a slot.
+pub(super) const LIMIT: u32 = 1 << 24;
+
+impl Slot {
+    pub(super) const EMPTY: Self = Self(0);
+
+    pub(super) fn new(tag: u8, content: Content) -> Self {
+        let (kind, number) = match content {
+            Content::Nothing => return Self::EMPTY,
+            Content::Record(number) => (RECORD, number),
+            Content::List(number) => (LIST, number),
+            Content::Node(number) => (NODE, number),
+        };
+        Self((u32::from(tag) << 26) | (kind << 24) | (number & LIMIT.wrapping_sub(1)))
+    }
+
+    /// Whether nothing is in it for packets with that hash.
+    #[inline]
+    fn is_empty_for(self, hash: u64) -> bool {
+        let tag = self.0 >> 26;
+        self.0 == 0 || (tag != 0 && tag != u32::from(tag_of(hash)))
+    }
+
+    #[inline]
+    fn is_record(self) -> bool {
+        (self.0 >> 24) & 3 == RECORD
+    }
+
+    #[inline]
+    fn is_node(self) -> bool {
+        (self.0 >> 24) & 3 == NODE
+    }
+
+    /// Which record, list or node it is.
+    #[inline]
+    fn number(self) -> u32 {
+        self.0 & LIMIT.wrapping_sub(1)
+    }
+}
+
+const RECORD: u32 = 1;
+const LIST: u32 = 2;
+const NODE: u32 = 3;
+
+/// What a slot keeps of a hash.
+#[inline]
+pub(super) fn tag_of(hash: u64) -> u8 {
+    (hash >> 20) as u8 & 0x3f
+}
+
+/// Where the slot is for a hash, among so many.
+#[inline]
+pub(super) fn place_of(hash: u64, size: u32) -> usize {
+    ((hash >> 32).wrapping_mul(size.into()) >> 32) as usize
+}
+
+/// Set in the last number of a list.
+pub(super) const LAST: u32 = 1 << 31;
+
+/// See above. It is only read.
+pub(crate) struct Forest<A: Word, M: Memory> {
+    /// By ascending number of the rule
+    pub(super) records: M::List<Record<A>>,
+    pub(super) slots: M::List<Slot>,
+    /// Numbers of records, list behind list
+    pub(super) lists: M::List<u32>,
+    pub(super) tables: M::List<Table<A>>,
+    pub(super) nodes: M::List<Node>,
+    /// For each class of packets
+    pub(super) roots: [M::List<Root>; 4],
+    /// A bit for each extra field that a table asks for
+    pub(super) extras: u8,
+}
+
+impl<A: Word, M: Memory> Default for Forest<A, M> {
+    fn default() -> Self {
+        Self {
+            records: Default::default(),
+            slots: Default::default(),
+            lists: Default::default(),
+            tables: Default::default(),
+            nodes: Default::default(),
+            roots: Default::default(),
+            extras: 0,
+        }
+    }
+}
+
+impl<A: Word, M: Memory> Forest<A, M> {
+    /// The number of the first rule, of those from `from` on, that is for the packet with this key, at this
+    /// hook. `is_for` is asked about rules that may be, and told whether it is known that they are. Any
+    /// context.
+    #[inline(always)]
+    pub(super) fn first(
+        &self,
+        key: &Key<A>,
+        (hook, netns): (Hook, NetnsId),
+        from: u32,
+        mut is_for: impl FnMut(u32, bool) -> bool,
+    ) -> Option<u32> {
+        let plain = key.class.is_plain();
+        let fits = |record: &Record<A>| {
+            let rule = record.rule();
+            record.fits(key) && rule >= from && is_for(rule, plain & record.is_exact())
+        };
+        let mut search = Search {
+            forest: self,
+            key,
+            fits,
+            best: u32::MAX,
+        };
+        for root in self.roots.get(key.class as usize)?.iter() {
+            if root.group.has(hook, netns) {
+                search.go(root.node);
+            }
+        }
+        // There is none with that number if none was found.
+        Some(self.records.get(search.best as usize)?.rule())
+    }
+
+    #[inline]
+    fn node(&self, node: u32) -> Node {
+        self.nodes.get(node as usize).copied().unwrap_or_default()
+    }
+
+    /// How many bytes of memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        let lists = [
+            self.records.memory(),
+            self.slots.memory(),
+            self.lists.memory(),
+            self.tables.memory(),
+            self.nodes.memory(),
+        ];
+        let roots = self.roots.iter().map(|roots| roots.memory());
+        roots.chain(lists).fold(0, usize::saturating_add)
+    }
+}
+
+/// A search for the first record that fits.
+struct Search<'a, A: Word, M: Memory, F> {
+    forest: &'a Forest<A, M>,
+    key: &'a Key<A>,
+    fits: F,
+    /// The first one that was found so far
+    best: u32,
+}
+
+impl<A: Word, M: Memory, F: FnMut(&Record<A>) -> bool> Search<'_, A, M, F> {
+    /// Looks below a node.
+    #[inline(always)]
+    fn go(&mut self, node: u32) {
+        let forest = self.forest;
+        let mut tables = forest.node(node);
+        let mut above = [Node::default(); DEPTH];
+        let mut depth = 0usize;
+        loop {
+            let table = forest.tables.get(tables.start as usize);
+            // Those behind one that begins later begin even later.
+            let table =
+                table.filter(|table| (tables.start < tables.end) & (table.first < self.best));
+            let Some(table) = table else {
+                depth = depth.wrapping_sub(1);
+                match above.get(depth) {
+                    Some(rest) => tables = *rest,
+                    None => break,
+                }
+                continue;
+            };
+            tables.start = tables.start.wrapping_add(1);
+            let hash = table.mask.hash(self.key);
+            let place = (table.start as usize).wrapping_add(place_of(hash, table.size));
+            let slot = forest.slots.get(place).copied().unwrap_or(Slot::EMPTY);
+            if slot.is_empty_for(hash) {
+                continue;
+            }
+            if slot.is_node() {
+                if let Some(place) = above.get_mut(depth) {
+                    *place = tables;
+                    depth = depth.wrapping_add(1);
+                    tables = forest.node(slot.number());
+                }
+                continue;
+            }
+            // A record is a list of one.
+            let mut at = slot.number() as usize;
+            let mut entry = slot.number() | LAST;
+            if !slot.is_record() {
+                entry = forest.lists.get(at).copied().unwrap_or(LAST);
+            }
+            loop {
+                let number = entry & !LAST;
+                if number >= self.best {
+                    break;
+                }
+                let record = forest.records.get(number as usize);
+                if record.is_some_and(&mut self.fits) {
+                    self.best = number;
+                    break;
+                }
+                if entry & LAST != 0 {
+                    break;
+                }
+                at = at.wrapping_add(1);
+                entry = forest.lists.get(at).copied().unwrap_or(LAST);
+            }
+        }
+    }
+}

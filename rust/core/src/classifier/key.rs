@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What of a packet a classifier looks at.
+
+use crate::iface::IfName;
+use crate::matcher;
+use crate::packet::{Packet, Transport};
+
+use super::word::Word;
+
+/// What can be told of a packet, by which it is told which rules may be for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Everything, ports included.
+    Ports,
+    /// Everything, and it has no ports.
+    Portless,
+    /// It is a later fragment: what its transport header has is in another one.
+    Fragment,
+    /// Its addresses, and not all of the rest.
+    Garbled,
+}
+
+impl Class {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Ports, Self::Portless, Self::Fragment, Self::Garbled];
+
+    /// The class of a packet; [`None`] if it does not even show addresses.
+    #[inline(always)]
+    pub(crate) fn of(packet: &Packet) -> Option<Self> {
+        packet.headers.addrs?;
+        Some(match packet.headers.transport {
+            _ if packet.headers.unparsed.is_some() => Self::Garbled,
+            Transport::Ports { .. } => Self::Ports,
+            Transport::Icmp { .. } | Transport::Other => Self::Portless,
+            Transport::LaterFragment => Self::Fragment,
+            Transport::Unreadable => Self::Garbled,
+        })
+    }
+
+    /// Whether protocol and ports are told.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Self::Ports | Self::Portless)
+    }
+}
+
+/// A field, besides addresses, ports and protocol, of which a rule may ask for one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extra {
+    /// No field
+    None,
+    /// The namespace's number
+    Netns,
+    /// The interface it came in by
+    In,
+    /// The interface it will leave by
+    Out,
+    /// The bridge port it came in by
+    PortIn,
+    /// The bridge port it will leave by
+    PortOut,
+}
+
+impl Extra {
+    /// The interface that a word is about, if it is about one.
+    pub(crate) fn of(key: matcher::Key) -> Self {
+        match key {
+            matcher::Key::In => Self::In,
+            matcher::Key::Out => Self::Out,
+            matcher::Key::PortIn => Self::PortIn,
+            matcher::Key::PortOut => Self::PortOut,
+            _ => Self::None,
+        }
+    }
+
+    /// All there are, but for none.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Netns,
+        Self::In,
+        Self::Out,
+        Self::PortIn,
+        Self::PortOut,
+    ];
+}
+
+/// The fields of a packet.
+pub(crate) struct Key<A: Word> {
+    pub(super) addrs: A::Pair,
+    /// As [`rest`] makes it
+    pub(super) rest: u64,
+    /// Which bits of these are told
+    pub(super) told: u64,
+    pub(super) class: Class,
+    /// By the number of the [`Extra`]
+    extras: [u32; 8],
+}
+
+/// Ports and protocol as one number.
+#[inline]
+pub(super) fn rest(sport: u16, dport: u16, proto: u8) -> u64 {
+    (u64::from(sport) << 48) | (u64::from(dport) << 32) | u64::from(proto)
+}
+
+/// A number for an interface's name; two names may have the same.
+pub(crate) fn digest(name: &[u8]) -> u32 {
+    name.iter().fold(name.len() as u32, |digest, byte| {
+        (digest ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+impl<A: Word> Key<A> {
+    /// The fields of a packet, of the extra ones only `wanted`, a bit for each; [`None`] if it has no
+    /// addresses of this family.
+    #[inline(always)]
+    pub(crate) fn of(packet: &Packet, wanted: u8) -> Option<Self> {
+        let headers = &packet.headers;
+        let (source, dest) = headers.addrs?;
+        let (sport, dport, has) = match headers.transport {
+            Transport::Ports { source, dest, .. } => (source, dest, u16::MAX),
+            _ => (0, 0, 0),
+        };
+        let (proto, known) = headers.proto.map_or((0, 0), |proto| (proto.0, u8::MAX));
+        let mut key = Self {
+            addrs: A::pair(A::of(source)?, A::of(dest)?),
+            rest: rest(sport, dport, proto),
+            told: rest(has, has, known),
+            class: Class::of(packet)?,
+            extras: [0; 8],
+        };
+        if wanted != 0 {
+            key.add_extras(packet, wanted);
+        }
+        Some(key)
+    }
+
+    #[inline(never)]
+    fn add_extras(&mut self, packet: &Packet, wanted: u8) {
+        let name = |name: &IfName| digest(name.as_bytes());
+        for extra in Extra::ALL {
+            if wanted & 1u8.wrapping_shl(extra as u32) == 0 {
+                continue;
+            }
+            let value = match extra {
+                Extra::None => 0,
+                Extra::Netns => packet.netns.inode,
+                Extra::In => name(&packet.input),
+                Extra::Out => name(&packet.output),
+                Extra::PortIn => name(&packet.phys_input),
+                Extra::PortOut => name(&packet.phys_output),
+            };
+            if let Some(place) = self.extras.get_mut(extra as usize) {
+                *place = value;
+            }
+        }
+    }
+
+    /// The value of an extra field.
+    #[inline]
+    pub(crate) fn extra(&self, extra: Extra) -> u32 {
+        let place = extra as usize & 7;
+        self.extras.get(place).copied().unwrap_or(0)
+    }
+}

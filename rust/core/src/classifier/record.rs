@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a classifier knows of a rule.
+
+use super::key::{Class, Extra, Key};
+use super::word::Word;
+use super::Group;
+
+/// The packets that a rule, or one of the values listed in it, may be for: no packet that it is for is
+/// not such a one.
+#[derive(Clone, Copy)]
+pub(super) struct Record<A: Word> {
+    pub(super) addrs: A::Pair,
+    /// The first port of each range, and how many more it has
+    pub(super) sport: (u16, u16),
+    pub(super) dport: (u16, u16),
+    /// How many bits of the addresses count
+    pub(super) source_len: u8,
+    pub(super) dest_len: u8,
+    pub(super) proto: u8,
+    /// Which bits of the protocol count: all or none
+    pub(super) proto_mask: u8,
+    /// The rule's number, and [`INEXACT`]
+    rule: u32,
+}
+
+/// A rule may be for such packets only: it must be asked itself.
+const INEXACT: u32 = 1 << 31;
+
+/// A range of ports that has all of them.
+pub(super) const ALL_PORTS: (u16, u16) = (0, u16::MAX);
+
+impl<A: Word> Record<A> {
+    /// For all packets.
+    pub(super) fn any(rule: u32) -> Self {
+        Self {
+            addrs: A::pair(A::ZERO, A::ZERO),
+            sport: ALL_PORTS,
+            dport: ALL_PORTS,
+            source_len: 0,
+            dest_len: 0,
+            proto: 0,
+            proto_mask: 0,
+            rule,
+        }
+    }
+
+    /// The same of a rule that asks for more than this, perhaps.
+    pub(super) fn inexact(mut self, whether: bool) -> Self {
+        self.rule &= !INEXACT;
+        self.rule |= if whether { INEXACT } else { 0 };
+        self
+    }
+
+    /// The rule's number.
+    #[inline]
+    pub(super) fn rule(&self) -> u32 {
+        self.rule & !INEXACT
+    }
+
+    /// Whether the rule is for a packet of these classes that it [fits](Self::fits), if it is plain.
+    #[inline]
+    pub(super) fn is_exact(&self) -> bool {
+        self.rule & INEXACT == 0
+    }
+
+    /// Whether the rule may be for such a packet.
+    #[inline(always)]
+    pub(super) fn fits(&self, key: &Key<A>) -> bool {
+        // Bits, not conditions: there is one branch, at the end, and processors guess well what it does.
+        let misses = |range: (u16, u16), port: u64, told: u64| {
+            let far = u32::from((port as u16).wrapping_sub(range.0));
+            (u32::from(range.1).wrapping_sub(far) >> 31) & told as u32
+        };
+        let sport = misses(self.sport, key.rest >> 48, key.told >> 48);
+        let dport = misses(self.dport, key.rest >> 32, key.told >> 32);
+        let proto = (self.proto ^ key.rest as u8) & self.proto_mask & key.told as u8;
+        let addrs = A::difference(self.addrs, key.addrs, self.source_len, self.dest_len);
+        addrs | u64::from(sport | dport | u32::from(proto)) == 0
+    }
+}
+
+/// What a record is needed for while a classifier is built.
+#[derive(Clone, Copy)]
+pub(super) struct Role {
+    /// Rules of other groups are looked for apart.
+    pub(super) group: Group,
+    /// A bit for each class of packets that the rule may be for
+    pub(super) classes: u8,
+    /// A field that must have the value
+    pub(super) extra: Extra,
+    pub(super) value: u32,
+}
+
+impl Role {
+    /// Whether the rule may be for packets of this class.
+    pub(super) fn is_for(&self, class: Class) -> bool {
+        self.classes & 1u8.wrapping_shl(class as u32) != 0
+    }
+}

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which rule of a policy is the first that is for a packet.
+//!
+//! There is a classifier of all rules as they once were, which policies share, and one of the few that came
+//! later. What goes is crossed out. When that has become much, all is classified anew.
+
+use crate::block::Block;
+use crate::classifier::{Classifier, Key, Word};
+use crate::family::Family;
+use crate::head::Head;
+use crate::hook::Hook;
+use crate::matcher::Probe;
+use crate::memory::{List, Memory, NoMemory};
+use crate::netns::NetnsId;
+use crate::packet::Packet;
+use crate::rules::Rules;
+use crate::sets::Sets;
+use crate::slot::Slot;
+
+/// So many rules may come, and as many go, before all of so many rules are classified anew. An edit costs
+/// time by those that came, and now and then by all.
+fn most_later(rules: usize) -> usize {
+    (rules / 128).clamp(16, 256)
+}
+
+/// When so many rules were for a packet and decided nothing, the others are asked one after the other: each
+/// search begins at the top.
+const PATIENCE: u32 = 8;
+
+/// What comes of a search.
+pub(crate) enum Search<R> {
+    /// This was decided.
+    Decided(R),
+    /// No rule decides.
+    Nobody,
+    /// Rule by rule must be asked, from the one with this index on.
+    From(usize),
+}
+
+/// The number of no rule.
+const NOBODY: u32 = u32::MAX;
+
+/// See above.
+pub(crate) struct Index<M: Memory> {
+    first: M::Shared<First<M>>,
+    /// Which of its rules are gone, by ascending number
+    gone: M::List<u32>,
+    /// The same, a bit for each; nothing while none is
+    crossed: M::List<u64>,
+    /// How many bytes its blocks take that the policy has no more
+    kept: usize,
+    later: Later<M>,
+}
+
+/// All rules as they once were. A rule's number is made of its block and its place there.
+struct First<M: Memory> {
+    blocks: M::List<M::Shared<Block<M>>>,
+    /// How many rules there are before each block
+    starts: M::List<u32>,
+    /// The number of the rule that had a slot
+    numbers: M::List<u32>,
+    /// How many bytes the blocks take
+    bytes: usize,
+    classifier: Classifier<M>,
+}
+
+/// The rules that came later, in their order, which is also their number.
+struct Later<M: Memory> {
+    rules: M::List<Newcomer>,
+    classifier: Option<Classifier<M>>,
+}
+
+/// A rule that came later.
+#[derive(Clone, Copy)]
+struct Newcomer {
+    /// How many rules of the policy stand before it
+    index: u32,
+    /// Its block, and where it is there
+    block: u32,
+    place: u32,
+    /// The number from which on those of the first rules come behind it
+    before: u32,
+}
+
+impl<M: Memory> Default for Later<M> {
+    fn default() -> Self {
+        Self {
+            rules: Default::default(),
+            classifier: None,
+        }
+    }
+}
+
+/// How many bits of a number tell the place in the block.
+#[inline]
+fn place_bits<M: Memory>() -> u32 {
+    const { M::BLOCK.next_power_of_two().trailing_zeros() }
+}
+
+/// The number of the rule at `place` of `block`; none if it is too large.
+fn number<M: Memory>(block: usize, place: usize) -> Option<u32> {
+    let stride = 1usize.checked_shl(place_bits::<M>())?;
+    let number = block.checked_mul(stride)?.checked_add(place)?;
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number != NOBODY)
+}
+
+/// The block and the place there of the rule with a number.
+#[inline]
+fn place<M: Memory>(number: u32) -> (usize, usize) {
+    let number = number as usize;
+    let block = number.wrapping_shr(place_bits::<M>());
+    (block, number ^ block.wrapping_shl(place_bits::<M>()))
+}
+
+impl<M: Memory> First<M> {
+    #[inline(never)]
+    fn new(rules: &Rules<M>, sets: &Sets<M>) -> Result<Self, NoMemory> {
+        let mut blocks = M::List::default();
+        let mut starts = M::List::default();
+        let mut numbers = M::List::default();
+        let mut start = 0usize;
+        for (at, block) in rules.shared_blocks().enumerate() {
+            for (place, rule) in block.heads().iter().enumerate() {
+                let Some(slot) = rule.slot.map(Slot::index) else {
+                    continue;
+                };
+                while numbers.len() <= slot {
+                    numbers.push(NOBODY)?;
+                }
+                if let Some(entry) = numbers.get_mut(slot) {
+                    *entry = number::<M>(at, place).ok_or(NoMemory)?;
+                }
+            }
+            starts.push(u32::try_from(start).map_err(|_| NoMemory)?)?;
+            start = start.saturating_add(block.heads().len());
+            blocks.push(block.clone())?;
+        }
+        let known = |number: u32| {
+            let (block, place) = place::<M>(number);
+            let block: &Block<M> = blocks.get(block)?;
+            Some((block, *block.heads().get(place)?))
+        };
+        let end = number::<M>(blocks.len(), 0).ok_or(NoMemory)?;
+        let all = (0..end).filter(|number| known(*number).is_some());
+        let classifier = Classifier::new(all, |number, pattern| {
+            known(number).is_some_and(|(block, head)| block.fill(pattern, head, sets))
+        })?;
+        Ok(Self {
+            starts: starts.duplicate()?,
+            numbers: numbers.duplicate()?,
+            bytes: blocks
+                .iter()
+                .map(|block| block.memory())
+                .fold(0, usize::saturating_add),
+            blocks,
+            classifier,
+        })
+    }
+
+    /// The number of the rule that had the slot of `rule`.
+    fn number_of(&self, rule: &Head) -> Option<u32> {
+        let number = self.numbers.get(rule.slot?.index()).copied();
+        number.filter(|number| *number != NOBODY)
+    }
+
+    #[inline]
+    fn rule(&self, number: u32) -> Option<(&Block<M>, Head)> {
+        let (block, place) = place::<M>(number);
+        let block: &Block<M> = self.blocks.get(block)?;
+        Some((block, *block.heads().get(place)?))
+    }
+
+    /// Whether the rule with this number is for the packet.
+    #[cold]
+    #[inline(never)]
+    fn speaks_of(&self, number: u32, sets: &Sets<M>, packet: &Packet) -> bool {
+        let rule = self.rule(number);
+        rule.is_some_and(|(block, head)| block.speaks_of(head, sets, &Probe::new(packet)))
+    }
+
+    fn memory(&self) -> usize {
+        self.blocks
+            .memory()
+            .saturating_add(self.starts.memory())
+            .saturating_add(self.numbers.memory())
+            .saturating_add(self.classifier.memory())
+    }
+}
+
+impl<M: Memory> Index<M> {
+    // Process context: building.
+
+    /// The index of rules that do not change any more; each has a slot.
+    #[inline(never)]
+    pub(crate) fn new(rules: &Rules<M>, sets: &Sets<M>) -> Result<Self, NoMemory> {
+        Ok(Self {
+            first: M::unique(First::new(rules, sets)?)?.into(),
+            gone: Default::default(),
+            crossed: Default::default(),
+            kept: 0,
+            later: Later::default(),
+        })
+    }
+
+    /// The same for another policy, with the same rules.
+    pub(crate) fn share(&self) -> Result<Self, NoMemory> {
+        // Who changes the policy finds out anew what came later.
+        Ok(Self {
+            first: self.first.clone(),
+            gone: self.gone.duplicate()?,
+            crossed: self.crossed.duplicate()?,
+            kept: self.kept,
+            later: Later::default(),
+        })
+    }
+
+    /// The index of rules that were made of those that this one is of; none if so many came or went that it
+    /// is better to begin anew.
+    #[inline(never)]
+    pub(crate) fn turn(self, rules: &Rules<M>, sets: &Sets<M>) -> Result<Option<Self>, NoMemory> {
+        let first = &*self.first;
+        if rules.is_empty() {
+            // Of what is gone nothing shall be kept.
+            return Ok(None);
+        }
+        let most = most_later(rules.len());
+        let mut gone = M::List::<u32>::default();
+        let mut newcomers = M::List::<Newcomer>::default();
+        let mut kept = first.bytes;
+        // All before this number have been seen, or are gone.
+        let mut next = 0u32;
+        let mut index = 0u32;
+        let mut pass = |next: &mut u32, number: u32, behind: u32| {
+            for missing in *next..number {
+                if first.rule(missing).is_some() {
+                    gone.push(missing)?;
+                }
+            }
+            *next = behind;
+            Ok(gone.len() <= most)
+        };
+        for (at, block) in rules.shared_blocks().enumerate() {
+            let known = |rule: &Head| {
+                let number = first.number_of(rule)?;
+                (!self.is_crossed(number)).then_some(number)
+            };
+            let begins = block.heads().first().and_then(known);
+            let same = begins.filter(|number| {
+                let (block_there, place) = place::<M>(*number);
+                let there = first.blocks.get(block_there);
+                let is =
+                    |there: &M::Shared<Block<M>>| core::ptr::eq::<Block<M>>(&**there, &**block);
+                place == 0 && there.is_some_and(is)
+            });
+            let len = u32::try_from(block.heads().len()).map_err(|_| NoMemory)?;
+            if let Some(number) = same {
+                kept = kept.saturating_sub(block.memory());
+                if !pass(&mut next, number, number.saturating_add(len))? {
+                    return Ok(None);
+                }
+            } else {
+                for (place, rule) in (0u32..).zip(block.heads()) {
+                    match known(rule) {
+                        Some(number) => {
+                            if !pass(&mut next, number, number.saturating_add(1))? {
+                                return Ok(None);
+                            }
+                        }
+                        None => newcomers.push(Newcomer {
+                            index: index.saturating_add(place),
+                            block: u32::try_from(at).map_err(|_| NoMemory)?,
+                            place,
+                            before: next,
+                        })?,
+                    }
+                }
+                if newcomers.len() > most {
+                    return Ok(None);
+                }
+            }
+            index = index.saturating_add(len);
+        }
+        let end = number::<M>(first.blocks.len(), 0).ok_or(NoMemory)?;
+        if !pass(&mut next, end, end)? {
+            return Ok(None);
+        }
+        let mut crossed = M::List::<u64>::default();
+        if !gone.is_empty() {
+            let words = (end as usize).div_ceil(64);
+            crossed.reserve(words)?;
+            crossed.extend(core::iter::repeat_n(0, words))?;
+            for number in gone.iter() {
+                if let Some(word) = crossed.get_mut(*number as usize / 64) {
+                    *word |= 1u64.wrapping_shl(*number);
+                }
+            }
+        }
+        let classifier = if newcomers.is_empty() {
+            None
+        } else {
+            let all = 0..u32::try_from(newcomers.len()).map_err(|_| NoMemory)?;
+            Some(Classifier::new(all, |number, pattern| {
+                let newcomer = newcomers.get(number as usize);
+                let rule = newcomer.and_then(|newcomer| newcomer.of(rules));
+                rule.is_some_and(|(block, head)| block.fill(pattern, head, sets))
+            })?)
+        };
+        Ok(Some(Self {
+            first: self.first.clone(),
+            gone: gone.duplicate()?,
+            crossed,
+            kept,
+            later: Later {
+                rules: newcomers.duplicate()?,
+                classifier,
+            },
+        }))
+    }
+
+    // Any context: reading.
+
+    /// Whether the rule with this number is gone.
+    #[inline]
+    fn is_crossed(&self, number: u32) -> bool {
+        let word = self.crossed.get(number as usize / 64);
+        word.is_some_and(|word| word.wrapping_shr(number) & 1 != 0)
+    }
+
+    /// How many rules of the policy stand before the one with this number.
+    #[inline]
+    fn index(&self, number: u32) -> usize {
+        let (block, place) = place::<M>(number);
+        let start = self.first.starts.get(block).copied().unwrap_or(0);
+        let mut index = (start as usize).saturating_add(place);
+        if !self.gone.is_empty() {
+            let gone = self.gone.partition_point(|gone| *gone < number);
+            index = index.saturating_sub(gone);
+        }
+        if !self.later.rules.is_empty() {
+            let more = self
+                .later
+                .rules
+                .partition_point(|rule| rule.before <= number);
+            index = index.saturating_add(more);
+        }
+        index
+    }
+
+    /// Calls `decide` for each rule that is for the packet, in their order, with its index, until it
+    /// returns something.
+    #[inline]
+    pub(crate) fn find<R>(
+        &self,
+        rules: &Rules<M>,
+        sets: &Sets<M>,
+        packet: &Packet,
+        decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+    ) -> Search<R> {
+        match packet.family {
+            Family::Ipv4 => self.find_by::<u32, R>(rules, sets, packet, decide),
+            Family::Ipv6 => self.find_by::<u128, R>(rules, sets, packet, decide),
+        }
+    }
+
+    /// The number of the first of the first rules, of those from `from` on, that is for the packet.
+    #[inline(always)]
+    fn old<A: Word>(
+        &self,
+        key: &Key<A>,
+        hook: (Hook, NetnsId),
+        from: u32,
+        sets: &Sets<M>,
+        packet: &Packet,
+    ) -> Option<u32> {
+        let first = &*self.first;
+        if self.gone.is_empty() {
+            let classifier = &first.classifier;
+            return classifier.first(key, hook, from, |number, known| {
+                known || first.speaks_of(number, sets, packet)
+            });
+        }
+        self.old_but_gone(key, hook, from, sets, packet)
+    }
+
+    /// The same where some are gone.
+    #[inline(never)]
+    fn old_but_gone<A: Word>(
+        &self,
+        key: &Key<A>,
+        hook: (Hook, NetnsId),
+        from: u32,
+        sets: &Sets<M>,
+        packet: &Packet,
+    ) -> Option<u32> {
+        let first = &*self.first;
+        first.classifier.first(key, hook, from, |number, known| {
+            !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
+        })
+    }
+
+    #[inline]
+    fn find_by<A: Word, R>(
+        &self,
+        rules: &Rules<M>,
+        sets: &Sets<M>,
+        packet: &Packet,
+        mut decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+    ) -> Search<R> {
+        let first = &*self.first;
+        let hook = (packet.hook, packet.netns);
+        let later = self.later.classifier.as_ref();
+        let extras = later.map_or(0, Classifier::extras::<A>) | first.classifier.extras::<A>();
+        let Some(key) = Key::<A>::of(packet, extras) else {
+            return Search::From(0);
+        };
+        let mut undecided = 0u32;
+        let Some(classifier) = later else {
+            let mut from = 0;
+            while let Some(number) = self.old(&key, hook, from, sets, packet) {
+                let index = self.index(number);
+                let decided = first
+                    .rule(number)
+                    .and_then(|(block, head)| decide(index, block, head));
+                if let Some(decided) = decided {
+                    return Search::Decided(decided);
+                }
+                undecided = undecided.wrapping_add(1);
+                if undecided == PATIENCE {
+                    return Search::From(index.saturating_add(1));
+                }
+                from = number.saturating_add(1);
+            }
+            return Search::Nobody;
+        };
+        let old = |from: u32| self.old(&key, hook, from, sets, packet);
+        let newcomer = |number: u32| {
+            let newcomer = self.later.rules.get(number as usize)?;
+            Some((newcomer, newcomer.of(rules)?))
+        };
+        let new = |from: u32| {
+            classifier.first(&key, hook, from, |number, known| {
+                known
+                    || newcomer(number).is_some_and(|(_, (block, head))| {
+                        block.speaks_of(head, sets, &Probe::new(packet))
+                    })
+            })
+        };
+        let (mut next_old, mut next_new) = (old(0), new(0));
+        loop {
+            let came = next_new.and_then(newcomer);
+            let (index, decided) = match (next_old, came) {
+                (Some(number), came) if came.is_none_or(|(came, _)| number < came.before) => {
+                    let index = self.index(number);
+                    let rule = first.rule(number);
+                    (
+                        index,
+                        rule.and_then(|(block, head)| decide(index, block, head)),
+                    )
+                }
+                (_, Some((came, (block, head)))) => {
+                    let index = came.index as usize;
+                    (index, decide(index, block, head))
+                }
+                (_, None) => return Search::Nobody,
+            };
+            if let Some(decided) = decided {
+                return Search::Decided(decided);
+            }
+            undecided = undecided.wrapping_add(1);
+            if undecided == PATIENCE {
+                return Search::From(index.saturating_add(1));
+            }
+            match (next_old, came) {
+                (Some(number), came) if came.is_none_or(|(came, _)| number < came.before) => {
+                    next_old = old(number.saturating_add(1));
+                }
+                _ => next_new = next_new.and_then(|number| new(number.saturating_add(1))),
+            }
+        }
+    }
+
+    /// How many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let later = self.later.classifier.as_ref().map_or(0, Classifier::memory);
+        self.first
+            .memory()
+            .saturating_add(self.kept)
+            .saturating_add(self.gone.memory())
+            .saturating_add(self.crossed.memory())
+            .saturating_add(self.later.rules.memory())
+            .saturating_add(later)
+    }
+}
+
+impl Newcomer {
+    /// The rule itself, among those of its policy, and its block.
+    #[inline]
+    fn of<'a, M: Memory>(&self, rules: &'a Rules<M>) -> Option<(&'a Block<M>, Head)> {
+        rules.at(self.block as usize, self.place as usize)
+    }
+}

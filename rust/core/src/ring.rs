@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rings of entries: each is written by one, and read by any number, each of whom goes on from where
+//! he is.
+//!
+//! Who writes waits for nobody: the newest entry takes the place of the oldest. Who reads copies an
+//! entry, looks whether it was overwritten meanwhile, and counts those that he came too late for. So
+//! each entry is either read or counted, by each reader.
+
+/// A ring.
+pub trait Ring {
+    /// What it is of. Of an entry that is overwritten while it is copied the copy may be anything.
+    type Entry: Timed;
+
+    /// How many entries have been written since the beginning. Who is told so sees them.
+    fn written(&self) -> u64;
+
+    /// How many places there are.
+    fn places(&self) -> u64;
+
+    /// Copies what is in the place of entry `number`.
+    fn copy(&self, number: u64) -> Option<Self::Entry>;
+
+    /// [`Ring::written`], but as it is after all copying that comes before in the program.
+    fn written_after_copy(&self) -> u64;
+}
+
+/// Something that happened at a time.
+pub trait Timed {
+    /// When that was, in nanoseconds.
+    fn time(&self) -> u64;
+}
+
+/// Where a reader of a ring is.
+#[derive(Debug)]
+pub struct Place<E> {
+    /// The number of the next entry to be copied.
+    next: u64,
+    /// How many entries there were when the reader looked last.
+    seen: u64,
+    /// The entry to be told next, of those of this ring.
+    front: Option<E>,
+    /// How many were overwritten before `front` was copied, of which nobody has been told.
+    lost: u64,
+}
+
+impl<E: Timed> Place<E> {
+    /// At the oldest entry that is still there.
+    pub fn oldest<R: Ring<Entry = E>>(ring: &R) -> Self {
+        let written = ring.written();
+        Self {
+            next: oldest(written, ring),
+            seen: written,
+            front: None,
+            lost: 0,
+        }
+    }
+
+    /// Goes behind the newest entry; how many entries were to be told or to be counted as lost.
+    pub fn skip<R: Ring<Entry = E>>(&mut self, ring: &R) -> u64 {
+        let written = ring.written();
+        let skipped = self.until(written);
+        *self = Self {
+            next: written,
+            seen: written,
+            front: None,
+            lost: 0,
+        };
+        skipped
+    }
+
+    /// How many entries there are to be told or to be counted as lost.
+    pub fn waiting<R: Ring<Entry = E>>(&self, ring: &R) -> u64 {
+        self.until(ring.written())
+    }
+
+    /// The same, of the first `written` entries.
+    fn until(&self, written: u64) -> u64 {
+        written
+            .saturating_sub(self.next)
+            .saturating_add(self.front.is_some().into())
+            .saturating_add(self.lost)
+    }
+
+    /// Has the next of the entries that were seen in front, if there is one.
+    fn fill<R: Ring<Entry = E>>(&mut self, ring: &R) {
+        if self.front.is_some() {
+            return;
+        }
+        let mut written = self.seen;
+        while self.next < written {
+            let first = oldest(written, ring);
+            self.lost = self.lost.saturating_add(first.saturating_sub(self.next));
+            self.next = self.next.max(first);
+            let copy = ring.copy(self.next);
+            written = ring.written_after_copy();
+            // Else it has gone while it was copied.
+            if self.next >= oldest(written, ring) {
+                self.next = self.next.saturating_add(1);
+                self.front = copy;
+                return;
+            }
+        }
+    }
+}
+
+/// The number of the oldest entry that nobody overwrites while so many have been written: in the place
+/// of the one before it the next may be being written already.
+fn oldest<R: Ring>(written: u64, ring: &R) -> u64 {
+    let kept = ring.places().saturating_sub(1);
+    written.saturating_sub(kept)
+}
+
+/// What a reader of several rings gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<E> {
+    /// An entry
+    Entry(E),
+    /// So many entries are missing here, of one ring.
+    Lost {
+        /// The ring's place among all
+        ring: usize,
+        /// How many
+        count: u64,
+    },
+}
+
+/// What comes next of all rings: of what is there the earliest; of one ring all in its order. An entry
+/// that is written later, or that somebody is still writing, may be an earlier one.
+///
+/// What is there is looked up for all rings at once, and again when all of that has been told: what was
+/// written since then is later, and most rings have nothing most of the time.
+pub fn next<R: Ring>(places: &mut [Place<R::Entry>], rings: &[R]) -> Option<Next<R::Entry>> {
+    if let Some(next) = next_seen(places, rings) {
+        return Some(next);
+    }
+    for (place, ring) in places.iter_mut().zip(rings) {
+        place.seen = ring.written();
+    }
+    next_seen(places, rings)
+}
+
+/// The same, of what was seen.
+fn next_seen<R: Ring>(places: &mut [Place<R::Entry>], rings: &[R]) -> Option<Next<R::Entry>> {
+    for (place, ring) in places.iter_mut().zip(rings) {
+        place.fill(ring);
+    }
+    let time = |place: &Place<R::Entry>| place.front.as_ref().map(Timed::time);
+    let fronts = places.iter_mut().enumerate();
+    let (ring, place) = fronts
+        .filter(|(_, place)| place.front.is_some())
+        .min_by_key(|(_, place)| time(place))?;
+    if place.lost != 0 {
+        let count = core::mem::take(&mut place.lost);
+        return Some(Next::Lost { ring, count });
+    }
+    place.front.take().map(Next::Entry)
+}
