@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# run.sh [PYTEST ARGUMENTS...]: runs the scenarios; to be called in the guest,
-# as root. Leaves junit.xml and summary in /results, and prints the summary,
+# run.sh [PYTEST ARGUMENTS...]: runs the scenarios, or another folder of tests
+# that CTRFW_TEST_SUITE names; to be called in the guest, as root. Leaves junit.xml and summary in /results, and prints the summary,
 # "N passed, N failed", as its last line.
 set -u
 
@@ -25,7 +25,7 @@ mountpoint -q /sys/kernel/debug 2>/dev/null ||
 
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
 python3 -m pytest -c "$here/pytest.ini" --rootdir "$here" \
-	--junit-xml "$results/junit.xml" "$@" "$here/scenarios"
+	--junit-xml "$results/junit.xml" "$@" "$here/${CTRFW_TEST_SUITE:-scenarios}"
 status=$?
 
 # Without a summary the run did not get to its end.

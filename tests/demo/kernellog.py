@@ -34,7 +34,7 @@ class KernelLog:
         self.everything += lines
         return lines
 
-    def read_until(self, enough, seconds=3.0):
+    def read_until(self, enough, seconds=60.0):
         """Reads until enough(lines), but no longer than seconds."""
         lines, end = self.read(), time.monotonic() + seconds
         while not enough(lines) and time.monotonic() < end:

@@ -7,7 +7,7 @@ import subprocess
 
 import ctrfw_paths
 import module
-from connections import ANSWERED, TABLE, try_all
+from connections import ANSWERED, LONG, TABLE, try_all
 from tally import heading, progress, show
 from walk import paths_in
 
@@ -36,7 +36,7 @@ class Policy:
     def load(self):
         heading("4. A policy: cat tests/demo/policy.rules > /proc/ctrfw/rules")
         progress("the same connections without a policy first ...")
-        self.before = try_all(TABLE, self.scene.places)
+        self.before = try_all(TABLE, self.scene.places, short=LONG)
         module.load("rules", FILE.read_text())
         self.table = module.read("rules")
         numbered = enumerate(self.table.splitlines(), 1)
@@ -62,8 +62,9 @@ class Policy:
         results = try_all(
             table, self.scene.places, idle=lambda: lines.extend(log.read())
         )
-        paths = paths_in(lines + log.read())
+        # With that all is printed that has been traced.
         module.load("trace", "off\n")
+        paths = paths_in(lines + log.read())
         refused = [path for path in paths if path.steps[-1].verdict == "deny"]
         ways = {c: p for c in table for p in refused if self.begins(p, c)}
         for c, path in ways.items():

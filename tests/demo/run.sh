@@ -8,5 +8,6 @@ set -euo pipefail
 : "${CTRFW_KO:?is the path of ctrfw.ko; start this by: make demo}"
 export PYTHONDONTWRITEBYTECODE=1
 here=$(dirname "$0")
-# The story and the user's tool share their reader of traces.
-PYTHONPATH=$here/../../scripts exec python3 "$here/story.py"
+# The story shares its reader of traces with the user's tool, its Docker with the
+# scenarios.
+PYTHONPATH=$here/../../scripts:$here/.. exec python3 "$here/story.py"

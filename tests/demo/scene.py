@@ -6,10 +6,10 @@ import pathlib
 import subprocess
 
 import ctrfw_paths
-import engine
 import hosts
 import module
 from kernellog import KernelLog
+from lib.docker import Engine, make_archive
 from tally import Tally, heading, progress, show
 
 RESULTS = pathlib.Path(os.environ.get("CTRFW_RESULTS", "/results"))
@@ -24,7 +24,7 @@ class Scene:
     def __init__(self):
         self.tally = Tally()
         self.log = KernelLog()
-        self.engine = engine.Engine(RESULTS)
+        self.engine = Engine(RESULTS)
         self.places, self.names, self.words = {}, {}, {}
         self.containers = {}
         self.add_place(hosts.Place("host", None))
@@ -39,7 +39,7 @@ class Scene:
         WORK.mkdir()
         for name, port in (("ext", 80), ("lan", 80), ("host", 9000)):
             hosts.serve(self.places[name], port, WORK)
-        engine.make_archive(WORK / "tiny.tar", hosts.page("web"))
+        make_archive(WORK / "tiny.tar", hosts.page("web"))
         version = self.engine.wait()
         progress(f"Docker {version} answers; docker import ...")
         self.engine.import_image(WORK / "tiny.tar")

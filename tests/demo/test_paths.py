@@ -159,6 +159,18 @@ class Splitting(unittest.TestCase):
         other = line(HOST, "FORWARD", CLIENT, INSIDE, flags="ACK", len=52)
         self.assertEqual(lengths([request()[2], other]), [1, 1])
 
+    def test_queued(self):
+        said = {"verdict": "queue", "rule": "3"}
+        lines = [*request()[:3], line(HOST, "FORWARD", CLIENT, INSIDE, **said)]
+        (path,) = paths_in(lines)
+        self.assertEqual(
+            path.end(NAMES), "queued by rule 3 in host at FORWARD, not seen after that"
+        )
+        # It may be.
+        lines.append(line(HOST, "POST_ROUTING", CLIENT, INSIDE))
+        (path,) = paths_in(lines)
+        self.assertTrue(path.end(NAMES).startswith("left host"))
+
     def test_order_of_hooks(self):
         again = line(HOST, "FORWARD", CLIENT, INSIDE)
         self.assertEqual(lengths([again, again]), [1, 1])

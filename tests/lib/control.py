@@ -11,7 +11,8 @@ RULES = DIRECTORY / "rules"
 STATUS = DIRECTORY / "status"
 COUNTERS = DIRECTORY / "counters"
 TRACE = DIRECTORY / "trace"
-FILES = (RULES, STATUS, COUNTERS, TRACE)
+EVENTS = DIRECTORY / "events"
+FILES = (RULES, STATUS, COUNTERS, TRACE, EVENTS)
 
 HOOKS = ("pre_routing", "local_in", "forward", "post_routing", "local_out")
 
@@ -40,6 +41,12 @@ def load_rules(*lines: str, append: bool = False) -> None:
 def trace(*lines: str) -> None:
     """Asks for a trace; nothing at all turns it off."""
     write(TRACE, "".join(f"{line}\n" for line in lines or ("off",)))
+
+
+def flush() -> None:
+    """Has the kernel's log hold all that has been traced by now."""
+    if STATUS.exists():
+        STATUS.read_text()
 
 
 def rules() -> list[str]:
@@ -75,10 +82,13 @@ class Status:
     generation: int
     rules: int
     memory: int
+    flow_cache: int
     namespaces: int
     trace: int
     printed: int
     left_out: int
+    lost: int
+    events_memory: int
     logged: int
     log_left_out: int
     log_untold: int
@@ -93,10 +103,19 @@ class Status:
         warning = None
         if lines[2].startswith("warning "):
             warning = lines.pop(2).split(" ", 1)[1]
-        plain = ("version", "mode", "generation", "rules", "memory", "namespaces")
+        plain = (
+            "version",
+            "mode",
+            "generation",
+            "rules",
+            "memory",
+            "flow_cache",
+            "namespaces",
+        )
         assert [line.split(" ")[0] for line in lines] == [
             *plain,
             "trace",
+            "events",
             "log",
             *["hook"] * len(HOOKS),
             "last_error",
@@ -105,13 +124,16 @@ class Status:
             name: line.split(" ", 1)[1]
             for name, line in zip(plain, lines, strict=False)
         }
-        count, printed_word, printed, left_out_word, left_out = lines[6].split(" ")[1:]
-        assert (printed_word, left_out_word) == ("printed", "left_out"), lines[6]
-        words = lines[7].split(" ")
-        assert words[1::2] == ["printed", "left_out", "untold"], lines[7]
+        count, printed_word, printed, left_out_word, left_out = lines[7].split(" ")[1:]
+        assert (printed_word, left_out_word) == ("printed", "left_out"), lines[7]
+        words = lines[8].split(" ")
+        assert words[1::2] == ["lost", "memory"], lines[8]
+        lost, events_memory = (int(word) for word in words[2::2])
+        words = lines[9].split(" ")
+        assert words[1::2] == ["printed", "left_out", "untold"], lines[9]
         logged, log_left_out, log_untold = (int(word) for word in words[2::2])
         hooks = {}
-        for name, line in zip(HOOKS, lines[8:13], strict=True):
+        for name, line in zip(HOOKS, lines[10:15], strict=True):
             words = line.split(" ")
             assert words[:2] == ["hook", name], line
             assert words[2::2] == ["seen", "dropped", "unparsed", "would_drop"], line
@@ -123,15 +145,18 @@ class Status:
             generation=int(values["generation"]),
             rules=int(values["rules"]),
             memory=int(values["memory"]),
+            flow_cache=int(values["flow_cache"]),
             namespaces=int(values["namespaces"]),
             trace=int(count),
             printed=int(printed),
             left_out=int(left_out),
+            lost=lost,
+            events_memory=events_memory,
             logged=logged,
             log_left_out=log_left_out,
             log_untold=log_untold,
             hooks=hooks,
-            last_error=lines[13].split(" ", 1)[1],
+            last_error=lines[15].split(" ", 1)[1],
         )
 
     @property
@@ -175,3 +200,11 @@ class Counter:
 def counters() -> list[Counter]:
     """All counters, the rules' first."""
     return [Counter.parse(line) for line in COUNTERS.read_text().splitlines()]
+
+
+def reset() -> list[Counter]:
+    """All counters, which begin anew at what they say; BlockingIOError if others were faster."""
+    with open(COUNTERS, "r+b", buffering=0) as file:
+        text = file.readall().decode()
+        file.write(b"reset\n")
+    return [Counter.parse(line) for line in text.splitlines()]

@@ -20,19 +20,24 @@ ONLY_IN_INIT_NET = re.compile(
 )
 
 
+# What a namespace's array of generic pointers begins with (INITIAL_NET_GEN_PTRS)
+GENERIC_LENGTH = 13
+
+
 @dataclass(frozen=True)
 class Suspect:
     """An object on the list."""
 
+    address: str
     jiffies: int
     text: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parses what follows `unreferenced object`."""
-        match = re.search(r"jiffies (\d+)", text)
+        match = re.match(r"(\S+).*?jiffies (\d+)", text, re.DOTALL)
         assert match, text
-        return cls(int(match[1]), text)
+        return cls(match[1], int(match[2]), text)
 
     @property
     def names_module(self) -> bool:
@@ -47,9 +52,26 @@ class Suspect:
         )
 
     @property
+    def is_generic_array(self) -> bool:
+        """Whether it is a namespace's array of pointers for modules, which `ops_init()` made longer.
+
+        It stays with its namespace whatever becomes of who asked for it. It begins with its length
+        in words, and has the next larger size that the allocator knows.
+        """
+        size = re.search(r"\(size (\d+)\)", self.text)
+        dump = re.search(r"((?:[0-9a-f]{2} ){4})", self.text.partition("hex dump")[2])
+        frame = re.search(r"__kmalloc_noprof\+\S+\s+ops_init\+", self.text)
+        if not (size and dump and frame):
+            return False
+        length = int.from_bytes(bytes.fromhex(dump[1]), "little")
+        return length >= GENERIC_LENGTH and 8 * length <= int(size[1]) < 16 * length
+
+    @property
     def is_leak(self) -> bool:
         """Whether it is to be taken seriously."""
-        return self.names_module or not ONLY_IN_INIT_NET.search(self.text)
+        if self.names_module and not self.is_generic_array:
+            return True
+        return not ONLY_IN_INIT_NET.search(self.text)
 
 
 def now() -> int:
@@ -68,9 +90,12 @@ def available() -> bool:
 
 def leaks(since: int) -> list[str]:
     """Looks for leaked objects that are younger than a moment; what the kernel says of each."""
-    # One look may be mistaken about an object that is just on its way.
-    for _ in range(2):
+    # One look may be mistaken about an object that is just on its way: what has leaked is seen by all.
+    looks = []
+    for _ in range(3):
         time.sleep(MIN_AGE)
         FILE.write_text("scan")
-    suspects = map(Suspect.parse, FILE.read_text().split("unreferenced object ")[1:])
+        texts = FILE.read_text().split("unreferenced object ")[1:]
+        looks.append({(s.address, s.jiffies): s for s in map(Suspect.parse, texts)})
+    suspects = [s for key, s in looks[0].items() if all(key in look for look in looks)]
     return [s.text for s in suspects if s.jiffies >= since and s.is_leak]

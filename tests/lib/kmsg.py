@@ -36,13 +36,14 @@ class Record:
     level: int
     facility: int
     sequence: int
+    time: float
     text: str
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Parses `6,339,5140900,-;text` and drops the continuation lines' dictionary."""
         head, _, rest = data.partition(b";")
-        priority, sequence, *_ = head.split(b",")
+        priority, sequence, micros, *_ = head.split(b",")
         text = rest.split(b"\n", 1)[0]
         # /dev/kmsg itself escapes backslashes and what cannot be printed.
         plain = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), text)
@@ -50,6 +51,7 @@ class Record:
             level=int(priority) & 7,
             facility=int(priority) >> 3,
             sequence=int(sequence),
+            time=int(micros) / 1e6,
             text=plain.decode(errors="backslashreplace"),
         )
 

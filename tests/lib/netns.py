@@ -7,6 +7,7 @@ thread that made it goes home at once.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -23,6 +24,8 @@ ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
 ETH_P_IPV6 = 0x86DD
 PACKET_IGNORE_OUTGOING = 23
+# As SO_RCVBUF, beyond net.core.rmem_max
+SO_RCVBUFFORCE = 33
 SOL_PACKET = 263
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
@@ -47,14 +50,7 @@ class Namespace:
     @classmethod
     def create(cls, name: str) -> Self:
         """A new namespace with its loopback device up."""
-        home = _open_own()
-        try:
-            os.unshare(os.CLONE_NEWNET)
-            fd = _open_own()
-        finally:
-            os.setns(home, os.CLONE_NEWNET)
-            os.close(home)
-        netns = cls(name, fd)
+        netns = cls.create_bare(name)
         netns.ip("link set lo up")
         return netns
 
@@ -69,6 +65,11 @@ class Namespace:
             os.setns(home, os.CLONE_NEWNET)
             os.close(home)
         return cls(name, fd)
+
+    @classmethod
+    def of_process(cls, name: str, pid: int) -> Self:
+        """The one that a process is in."""
+        return cls(name, os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.inode}>"
@@ -168,10 +169,21 @@ class Namespace:
         with self:
             if receive:
                 sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+                sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
             sock.bind((device, ETH_P_ALL if receive else 0))
         sock.settimeout(PATIENCE)
         return sock
+
+
+def put(wire: socket.socket, frame: bytes) -> bool:
+    """Puts a frame on a wire; False if the kernel had no room for it just now."""
+    try:
+        wire.send(frame)
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:
+            raise
+        return False
+    return True
 
 
 def up(netns: Namespace, device: str) -> None:
@@ -197,6 +209,11 @@ def initial() -> Namespace:
 
 
 HOST = initial()
+
+
+def alive() -> int:
+    """How many namespaces there are that this process has not let go of, the initial one included."""
+    return len({os.fstat(fd).st_ino for fd in _all_fds()})
 
 
 @contextlib.contextmanager

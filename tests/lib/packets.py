@@ -19,11 +19,15 @@ __all__ = [
     "TCP",
     "UDP",
     "IPv6",
+    "authentication",
     "checksum",
     "datagram",
     "ether",
+    "extension",
+    "fragment",
     "ipv4",
     "ipv6",
+    "routing",
     "same",
 ]
 
@@ -106,6 +110,28 @@ def ipv6(
         + _address(destination)
         + payload
     )
+
+
+def extension(following: int, size: int = 8) -> bytes:
+    """A hop-by-hop or destination options header of `size` bytes, all padding."""
+    return bytes([following, size // 8 - 1, 1, size - 4]) + bytes(size - 4)
+
+
+def routing(following: int, kind: int = 2) -> bytes:
+    """A routing header that has nowhere left to go."""
+    return bytes([following, 2, kind, 0]) + bytes(20)
+
+
+def authentication(following: int) -> bytes:
+    """An authentication header; it counts its length in units of four bytes."""
+    return bytes([following, 4]) + bytes(22)
+
+
+def fragment(
+    following: int, offset: int, more: bool, identification: int = 0x1234
+) -> bytes:
+    """A fragment header; `offset` in bytes."""
+    return struct.pack("!BBHI", following, 0, offset | more, identification)
 
 
 def datagram(source: str, destination: str, dport: int, payload: bytes = b"") -> bytes:

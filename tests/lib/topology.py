@@ -141,10 +141,14 @@ class Routed:
 
         They are followed by a sentinel: when that has arrived, whatever has not was dropped.
         """
-        version = packets[0][0] >> 4
-        sentinel = self.sentinel(version)
         self._drain()
-        self.inject(*packets, sentinel)
+        self.inject(*packets)
+        return self.arrived(*packets)
+
+    def arrived(self, *packets: bytes) -> list[bool]:
+        """Which of these packets have arrived at the server since this, or `forwarded`, was called."""
+        sentinel = self.sentinel(packets[0][0] >> 4)
+        self.inject(sentinel)
         arrived = self._until(same(sentinel))
         return [same(packet) in arrived for packet in packets]
 
@@ -276,7 +280,7 @@ class Published:
         self._publish = published
         if published:
             nft.load(PUBLISH)
-        self._listeners = [self._listen(version) for version in (4, 6)]
+        self.listeners = [self._listen(version) for version in (4, 6)]
 
     @staticmethod
     def _peer(netns: Namespace) -> str:
@@ -322,7 +326,7 @@ class Published:
 
     def delete(self) -> None:
         """Takes the network down."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.close()
         if self._publish:
             nft.flush()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from lib.control import flush
 from lib.kmsg import Kmsg
 
 PREFIX = "ctrfw: trace "
@@ -30,7 +31,7 @@ LINE = re.compile(
     (?:[ ]type=(?P<type>\d+)[ ]code=(?P<code>\d+))?
     [ ]len=(?P<len>\d+)
     (?:[ ]unparsed=(?P<unparsed>[a-z-]+))?
-    [ ]verdict=(?P<verdict>allow|deny|reject|would-deny|would-reject)
+    [ ]verdict=(?P<verdict>allow|deny|reject|queue|would-deny|would-reject|would-queue)
     [ ]rule=(?P<rule>\d+|default|failsafe)
     """,
     re.VERBOSE,
@@ -102,6 +103,7 @@ class Tracer:
     """Reads trace lines from now on."""
 
     def __init__(self) -> None:
+        flush()
         self._log = Kmsg()
 
     def close(self) -> None:
@@ -110,6 +112,7 @@ class Tracer:
 
     def skip(self) -> None:
         """Forgets what has not been read."""
+        flush()
         self._log.skip()
 
     def lines(self) -> list[TraceLine]:
@@ -118,4 +121,9 @@ class Tracer:
 
     def texts(self) -> list[str]:
         """All that the kernel said since the last call."""
+        flush()
         return self._log.texts()
+
+    def printed(self) -> list[TraceLine]:
+        """The trace lines since the last call that came into the log without being asked for."""
+        return lines_of(self._log.texts())

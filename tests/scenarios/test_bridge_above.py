@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib import control, module
-from lib.netns import HOST, Namespace
+from lib.netns import HOST, Namespace, created
 from lib.poll import PATIENCE, until
 from lib.topology import ADDRESSES, Published, bridge_calls, quiet
 from lib.trace import TraceLine, Tracer
@@ -42,6 +42,22 @@ def net(request: pytest.FixtureRequest) -> Iterator[Published]:
         yield network
 
 
+@pytest.fixture
+def container(net: Published) -> Iterator[Namespace]:
+    """A namespace with a macvlan device of the bridge."""
+    with created("container") as (container,):
+        quiet(container)
+        HOST.ip(
+            f"link add link br0 name mv0 netns {container.path} type macvlan mode bridge"
+        )
+        container.ip(
+            "addr add 172.17.0.9/24 dev mv0",
+            "addr add fd00:17::9/64 dev mv0 nodad",
+            "link set mv0 up",
+        )
+        yield container
+
+
 def traced(tracer: Tracer, hooks: int) -> list[TraceLine]:
     """The lines of one packet at so many hooks of PRE_ROUTING and LOCAL_IN."""
     found: list[TraceLine] = []
@@ -54,18 +70,8 @@ def traced(tracer: Tracer, hooks: int) -> list[TraceLine]:
     return found
 
 
-def test_macvlan_of_a_bridge(net: Published) -> None:
+def test_macvlan_of_a_bridge(net: Published, container: Namespace) -> None:
     """PRE_ROUTING of the container comes on top of that of the bridge."""
-    container = Namespace.create("container")
-    quiet(container)
-    HOST.ip(
-        f"link add link br0 name mv0 netns {container.path} type macvlan mode bridge"
-    )
-    container.ip(
-        "addr add 172.17.0.9/24 dev mv0",
-        "addr add fd00:17::9/64 dev mv0 nodad",
-        "link set mv0 up",
-    )
     tracer = Tracer()
     for version in (4, 6):
         source, target = ADDRESSES[version]["client"], ADDRESS[version]
@@ -94,22 +100,13 @@ def test_macvlan_of_a_bridge(net: Published) -> None:
         control.trace()
         control.load_rules()
     tracer.close()
-    container.delete()
 
 
 @pytest.mark.parametrize("hook", ["pre_routing", "local_in"])
-def test_rejected_behind_a_macvlan(net: Published, hook: str) -> None:
+def test_rejected_behind_a_macvlan(
+    net: Published, container: Namespace, hook: str
+) -> None:
     """There the mark's port is none: the answer goes the way that the container's routes say."""
-    container = Namespace.create("container")
-    quiet(container)
-    HOST.ip(
-        f"link add link br0 name mv0 netns {container.path} type macvlan mode bridge"
-    )
-    container.ip(
-        "addr add 172.17.0.9/24 dev mv0",
-        "addr add fd00:17::9/64 dev mv0 nodad",
-        "link set mv0 up",
-    )
     for version in (4, 6):
         source, target = ADDRESSES[version]["client"], ADDRESS[version]
         with container.udp(target, PORT) as sink, net.client.udp(source) as sock:
@@ -130,7 +127,6 @@ def test_rejected_behind_a_macvlan(net: Published, hook: str) -> None:
                     sock.recv(10)
         assert [counter.packets for counter in control.counters()[:2]] == [1, 1]
         control.load_rules()
-    container.delete()
 
 
 def test_bridge_in_a_vrf(net: Published) -> None:
@@ -154,7 +150,7 @@ def test_bridge_in_a_vrf(net: Published) -> None:
             ):
                 sink.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"vrf0")
                 sink.bind((target, PORT))
-                sink.settimeout(30)
+                sink.settimeout(PATIENCE)
                 sock.sendto(b"first", (target, PORT))
                 sink.recv(10)
                 control.trace(

@@ -47,20 +47,33 @@ def scope(default: str) -> str:
     return re.sub(r"^default \S+( with \S+)?", "", default)
 
 
+def priority(rule: str) -> int:
+    """What a rule says of its priority."""
+    said = re.search(r" priority (-?\d+)", rule)
+    return int(said[1]) if said else 0
+
+
 def test_all_together() -> None:
-    """One table of them all: the mode, the rules in their order, then the defaults in theirs."""
-    rules = [pair for pair in PAIRS if not pair[1].startswith(("default", "mode"))]
+    """One table of them all: mode, failsafe, sets, rules as they are judged, defaults."""
+    rest = [pair for pair in PAIRS if not pair[1].startswith(("default", "mode"))]
     # The usual mode reads as nothing, and a table has but one.
-    rules.remove(("mode enforce", ""))
+    rest.remove(("mode enforce", ""))
     # Of defaults there can be one for each scope.
     defaults = {scope(read): (written, read)
                 for written, read in PAIRS if read.startswith("default")}  # fmt: skip
-    mixed = [*defaults.values(), *rules, ("mode audit", "mode audit")]
-    control.load_rules(*(written for written, _ in mixed))
+    mixed = [*rest, *defaults.values(), ("mode audit", "mode audit")]
+    control.load_rules(*(written for written, _ in reversed(mixed)))
+    lines = [read for _, read in reversed(rest) if read]
     expected = [
         "mode audit",
-        *(read for _, read in rules if read),
-        *(read for _, read in defaults.values()),
+        *(line for line in lines if line.startswith("failsafe")),
+        *(line for line in lines if line.startswith("set")),
+        *sorted(
+            (line for line in lines if not line.startswith(("failsafe", "set"))),
+            key=priority,
+            reverse=True,
+        ),
+        *reversed([read for _, read in defaults.values()]),
     ]
     assert control.rules() == expected
     control.write(RULES, RULES.read_bytes())

@@ -23,7 +23,7 @@ import pytest
 from lib import control, module, nft
 from lib.background import Stop, running
 from lib.control import SENTINEL_PORT, SENTINEL_RULE, Status
-from lib.netns import HOST, Namespace, up
+from lib.netns import HOST, Namespace, alive, put, up
 from lib.packets import ether, ipv4, ipv6
 from lib.poll import until
 from lib.topology import Routed
@@ -60,9 +60,8 @@ def traffic(net: Routed) -> Callable[[Stop], int]:
         count = 0
         with net.client.packet("eth0", receive=False) as wire:
             while not stop:
-                for frame in frames:
-                    wire.send(frame)
-                count += len(frames)
+                count += sum(put(wire, frame) for frame in frames)
+                stop.progress = count
         return count
 
     return work
@@ -78,12 +77,12 @@ def churn(stop: Stop) -> int:
             sock.sendto(b"x", ("127.0.0.1", 4000))
         netns.delete()
         count += 1
+        stop.progress = count
     return count
 
 
 def test_rmmod_under_traffic(net: Routed, tell: Callable[[str], None]) -> None:
     """insmod and rmmod go on for a while in the midst of everything."""
-    settled = Status.read().namespaces
     with running(traffic(net)) as sending, running(churn) as churning:
         for _ in range(ROUNDS):
             module.unload()
@@ -107,14 +106,14 @@ def test_rmmod_under_traffic(net: Routed, tell: Callable[[str], None]) -> None:
             module.load()
             # What was being written when the module went is nobody's policy now.
             assert control.rules() == []
+        for child, some in ((sending, 100), (churning, 10)):
+            until(lambda c=child, s=some: c.stop_flag.progress > s, "all are at work")
         packets, namespaces = sending.finish(), churning.finish()
     tell(f"{2 * ROUNDS} loads, {packets} packets, {namespaces} namespaces")
-    assert packets > 100
-    assert namespaces > 10
     # All namespaces that are gone are gone for the module, too.
     until(
-        lambda: Status.read().namespaces == settled,
-        "the number of namespaces as before",
+        lambda: Status.read().namespaces == alive(),
+        "only those that are alive are counted",
     )
     control.load_rules(SENTINEL_RULE, "deny dport 7")
     assert net.forwarded(ipv4("10.1.0.2", "10.2.0.2", 17, PORTS)) == [False]

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from lib import control
-from lib.netns import created
+from lib.netns import HOST, created
 
 COMMAND = Path(__file__).parent.parent.parent / "build" / "ctrfw"
 
@@ -84,6 +84,31 @@ def test_counters_and_status() -> None:
     assert set(status["hooks"]) == set(control.HOOKS)
 
 
+def test_counters_begin_anew() -> None:
+    """What is printed is what is taken off."""
+    control.load_rules("allow proto udp dport 7 hook local_out netns host")
+    with HOST.udp() as sock:
+        for _ in range(3):
+            sock.sendto(b"x", ("127.0.0.1", 7))
+    for expected in (3, 0):
+        code, out, err = ctrfw("counters", "--reset", "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["counters"][0]["packets"] == expected
+
+
+def test_condition() -> None:
+    """A table that is meant for another one than that in force is refused in the module's words."""
+    control.load_rules("deny from 192.0.2.1")
+    generation = control.Status.read().generation
+    text = f"if generation {generation}\nallow\n"
+    assert ctrfw("check", "-", text=text) == (0, "", "")
+    assert ctrfw("load", "-", text=text) == (0, "", "")
+    code, _, err = ctrfw("load", "-", text=text)
+    assert code == 1
+    assert f"the table in force is generation {generation + 1}, not {generation}" in err
+    assert control.rules() == ["allow"]
+
+
 def test_whole_language() -> None:
     """Sets over lines, lists, negations and all verbs go in and come back as the module has them."""
     text = """set wan {
@@ -92,6 +117,7 @@ def test_whole_language() -> None:
 }
 allow in lo
 audit in !@wan dport { 80, 443 } log "web" every 1m
+queue 7 bypass netns host dport 8080 proto tcp
 reject proto tcp dport 25 comment "no mail"
 default allow log
 """
@@ -101,24 +127,28 @@ default allow log
             "set wan { eth0, ppp* }",
             "allow in lo",
             'audit dport { 80, 443 } in !@wan log "web" every 1m',
+            "queue 7 bypass proto tcp dport 8080 netns host",
             'reject proto tcp dport 25 comment "no mail"',
             "default allow log",
         ]
         assert ctrfw("diff", "-", text=text) == (0, "", "")
         code, out, _ = ctrfw("list")
         assert (code, out.splitlines()[0]) == (0, "      set wan { eth0, ppp* }")
-        assert "    3 reject proto tcp dport 25" in out
+        assert "    4 reject proto tcp dport 25" in out
         code, out, _ = ctrfw("list", "--counters")
         assert 'comment "no mail"' in out
         # What is added may use the sets, and edit the rules, of the table in force.
         edit = 'deny in @wan mark 7\ndelete comment "no mail"\nmode audit\n'
-        assert ctrfw("load", "--append", "-", text=edit) == (0, "", "")
+        code, out, err = ctrfw("load", "--append", "-", text=edit)
+        assert (code, out) == (0, "")
+        assert "NOTHING IS ENFORCED" in err
         assert control.rules()[0] == "mode audit"
         assert "deny in @wan mark 0x7" in control.rules()
         code, out, _ = ctrfw("status", "--json")
         status = json.loads(out)
         assert (code, status["mode"]) == (0, "audit")
         assert "NOTHING IS ENFORCED" in status["warning"]
+        assert set(status["events"]) == {"lost", "memory"}
         assert set(status["log"]) == {"printed", "left_out", "untold"}
         assert "would_drop" in status["hooks"]["forward"]
     finally:

@@ -220,9 +220,10 @@ def test_words(net: Routed, case: Case) -> None:
     """Words in a rule that denies, and turned round."""
     packets = case.hits + case.misses
     passing = [False] * len(case.hits) + [True] * len(case.misses)
-    control.load_rules(SENTINEL_RULE, f"deny {case.words}")
+    # Reports of multicast groups, which any word may mean, go by now and then.
+    control.load_rules(SENTINEL_RULE, "allow to ff00::/8", f"deny {case.words}")
     assert verdicts(net, packets) == passing
-    assert control.counters()[1].packets == len(case.hits)
+    assert control.counters()[2].packets == len(case.hits)
 
     if case.everywhere:
         control.load_rules(

@@ -21,7 +21,7 @@ import pytest
 from lib import control, module
 from lib.background import Stop, running
 from lib.control import Status
-from lib.netns import HOST, Namespace
+from lib.netns import HOST, Namespace, put
 from lib.packets import ICMP, IP, TCP, UDP, IPv6, ether, ipv4, ipv6
 from lib.poll import PATIENCE, until
 from lib.topology import ADDRESSES, MACS, Published, Routed, bridge_calls
@@ -30,7 +30,6 @@ from lib.trace import TraceLine, Tracer
 C4, H4, S4 = "10.1.0.2", "10.1.0.1", "10.2.0.2"
 C6, H6, S6 = "fd00:1::2", "fd00:1::1", "fd00:2::2"
 MODULES = ("nf_reject_ipv4", "nf_reject_ipv6")
-MODPROBE = Path("/proc/sys/kernel/modprobe")
 
 # To tell when all answers have come: a packet that is answered in any case.
 PROBE_PORT = 7777
@@ -441,11 +440,12 @@ def test_bridged_with_options(bridged: Published, hook: str) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_published_port(bridged: Published, version: int) -> None:
     """Behind DNAT the answer has the address that the sender knows."""
-    bridged.connect(bridged.ext, version, "host", 8081).close()
-    control.load_rules("reject proto tcp dport 8080 hook forward netns host")
-    with pytest.raises(ConnectionRefusedError):
-        connect(bridged.ext, ADDRESSES[version]["host"], 8081)
-    assert control.counters()[0].packets == 1
+    # Its end would be counted if it came first.
+    with bridged.connect(bridged.ext, version, "host", 8081):
+        control.load_rules("reject proto tcp dport 8080 hook forward netns host")
+        with pytest.raises(ConnectionRefusedError):
+            connect(bridged.ext, ADDRESSES[version]["host"], 8081)
+        assert control.counters()[0].packets == 1
     control.load_rules(
         "reject with icmp-port-unreachable proto tcp dport 8080 hook forward netns host"
     )
@@ -540,15 +540,6 @@ def test_modules_are_held_as_long_as_needed() -> None:
     module.ensure()
 
 
-@pytest.fixture
-def no_modprobe() -> Iterator[None]:
-    """The kernel cannot have modules loaded."""
-    command = MODPROBE.read_text()
-    MODPROBE.write_text("/bin/false\n")
-    yield
-    MODPROBE.write_text(command)
-
-
 def test_refused_without_the_modules(no_modprobe: None) -> None:
     """Where the modules are not to be had the table is refused as a whole, and says so."""
     control.load_rules("deny dport 1")
@@ -594,10 +585,7 @@ def test_storm(net: Routed) -> None:
         with net.client.packet("eth0", receive=False) as wire:
             while not stop:
                 for frame in frames:
-                    try:
-                        wire.send(frame)
-                    except OSError as error:
-                        assert error.errno == errno.ENOBUFS, error
+                    put(wire, frame)
                 stop.progress += len(frames)
         return stop.progress
 
@@ -623,6 +611,9 @@ def test_storm(net: Routed) -> None:
             module.ensure()
         child.finish()
     control.load_rules(PROBE, "reject proto tcp dport 22 hook forward netns host")
-    assert len(answers(net, tcp(C4, S4, 22))) == 1
+    # What is left of the storm may still be answered.
+    syn = tcp(C4, S4, 22)
+    found = [answer.rst[1] for answer in answers(net, syn) if answer.rst]
+    assert found.count(int.from_bytes(syn[20:22])) == 1
     control.load_rules()
     release()

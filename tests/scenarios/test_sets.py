@@ -123,6 +123,29 @@ def test_limits() -> None:
     assert said == "rules line 1: more than 3 sets"
 
 
+@pytest.mark.parameters(max_bytes=20000)
+def test_most_bytes() -> None:
+    """A table that would take more memory than it may is refused at the line that is too much."""
+    comment = f'comment "{"x" * 128}"'
+    small = [f"deny dport {port} {comment}" for port in range(1, 51)]
+    control.load_rules(*small)
+    before = Status.read()
+    large = [f"deny dport {port} {comment}" for port in range(1, 501)]
+    said = refused(errno.ENOSPC, *large)
+    line = int(said.split()[2].rstrip(":"))
+    assert said == f"rules line {line}: more than 20000 bytes of memory"
+    assert 50 < line < 150
+    said = refused(errno.ENOSPC, *large, append=True)
+    assert said.endswith("more than 20000 bytes of memory")
+    members = ",".join(str(port) for port in range(1, 201))
+    lines = [f"set s{number} {{ {members} }}" for number in range(50)]
+    assert refused(errno.ENOSPC, *lines).endswith("more than 20000 bytes of memory")
+    # What is taken away is not counted.
+    control.load_rules(*["delete 1"] * 50, *small, append=True)
+    # But for how they are found: none of these is what was there before.
+    assert Status.read().memory <= before.memory * 1.2
+
+
 def test_no_sets_in_the_trace() -> None:
     """A trace expression has no sets to name."""
     control.load_rules("set a { 10.0.0.1 }")

@@ -5,7 +5,7 @@
       injects X and Y             PRE_ROUTING: ctrfw, then a counting nft chain
                                   a process sends X and Y: LOCAL_OUT
 
-Four tables take turns, ten thousand times. All of them deny X and allow Y, but each by other
+Four tables take turns, ten thousand times (a debugging kernel: a thousand). All of them deny X and allow Y, but each by other
 means: by rules and the default allow, or by a rule and `default deny`; with the deciding rule
 first, last, or in the middle of many. Rules of one with the default of another, a beginning of
 one, or an empty moment would let an X through or stop a Y.
@@ -21,15 +21,16 @@ from pathlib import Path
 
 import pytest
 
-from lib import nft
+from lib import kmemleak, nft
 from lib.background import Stop, running
 from lib.control import RULES, Status
-from lib.netns import HOST
+from lib.netns import HOST, put
 from lib.packets import ether, ipv4
 from lib.poll import until
 from lib.topology import Routed
 
-SWAPS = 10_000
+# Each takes a debugging kernel many times as long.
+SWAPS = 1_000 if kmemleak.available() else 10_000
 X, Y = 4001, 4002
 DENY_X = f"deny proto udp dport {X}"
 ALLOW_Y = f"allow proto udp dport {Y}"
@@ -118,15 +119,14 @@ def injector(net: Routed) -> Callable[[Stop], dict[str, int]]:
             )
             for port in (X, Y)
         ]
-        sent = 0
+        x = y = 0
         with net.client.packet("eth0", receive=False) as wire:
             while not stop:
                 for _ in range(100):
-                    wire.send(frames[0])
-                    wire.send(frames[1])
-                sent += 100
-                stop.progress = sent
-        return {"x": sent, "y": sent}
+                    x += put(wire, frames[0])
+                    y += put(wire, frames[1])
+                stop.progress = min(x, y)
+        return {"x": x, "y": y}
 
     return work
 
@@ -138,6 +138,7 @@ def reader(stop: Stop) -> dict[str, int]:
         text = RULES.read_text()
         assert text in CANONICAL, text
         reads += 1
+        stop.progress = reads
         # The others need the CPU more.
         time.sleep(0.01)
     return {"reads": reads}
@@ -182,9 +183,17 @@ def test_ten_thousand_swaps(net: Routed, tell: Callable[[str], None]) -> None:
                     "traffic keeps up",
                 )
         seconds = time.monotonic() - start
+        until(lambda: reading.stop_flag.progress > 10, "somebody reads")
         sent, injected, reads = sending.finish(), injecting.finish(), reading.finish()
-    after, dropped = Status.read(), backlog_drops() - dropped
-    passed = nft.counters("next")
+
+    def passed_by() -> dict[str, int] | None:
+        """What has come through, once all that was not lost before has."""
+        passed = nft.counters("next")
+        lost = backlog_drops() - dropped
+        return passed if passed["y"] >= injected["y"] - lost else None
+
+    passed = until(passed_by, "no Y was stopped")
+    after = Status.read()
     judged = sent["judged"] + injected["x"] + injected["y"]
     tell(
         f"{SWAPS} swaps in {seconds:.1f} s, {judged} packets judged, {reads['reads']} readings"
@@ -194,9 +203,8 @@ def test_ten_thousand_swaps(net: Routed, tell: Callable[[str], None]) -> None:
     assert sent["x passed"] == 0
     assert sent["y stopped"] == 0
     assert passed["x"] == 0
-    assert injected["y"] - dropped <= passed["y"] <= injected["y"]
+    assert passed["y"] <= injected["y"]
     assert judged >= 3 * SWAPS
-    assert reads["reads"] > 10
 
 
 def write_table(data: bytes) -> None:

@@ -280,6 +280,7 @@ def send_many(netns: Namespace, count: int) -> None:
             sock.sendto(b"x", ("127.0.0.1", 4000))
 
 
+@pytest.mark.parameters(trace_bytes=1)
 def test_switched_under_traffic() -> None:
     """Turning the trace on and off patches the hooks' code while another CPU runs through it."""
     with created("one") as (one,):
@@ -373,6 +374,7 @@ def test_level_and_prefix(net: Routed) -> None:
     with Kmsg() as log:
         control.trace("hook forward proto udp dport 7")
         net.forwarded(UDP4)
+        control.flush()
         (record,) = [
             record for record in log.records() if record.text.startswith(PREFIX)
         ]
@@ -383,6 +385,7 @@ def test_dmesg_shows_it(net: Routed) -> None:
     """The user's way: dmesg."""
     control.trace("hook forward proto udp dport 54321 netns host")
     net.forwarded(ipv4(C4, S4, 17, b"\x9c\x40\xd4\x31\x00\x08\x00\x00"))
+    control.flush()
     log = subprocess.run(["dmesg"], capture_output=True, check=True).stdout
     assert log.count(b"dpt=54321 ") == 1
 
