@@ -7,7 +7,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 # shellcheck disable=SC2034 # read by run.sh and uml.sh
-mem=2G cpus=2 append='' timeout=2400 icount='' interactive='' results='' debug='' logcheck=1
+mem=2G cpus=2 append='' timeout=7200 icount='' interactive='' results='' debug='' logcheck=1
 
 # shellcheck disable=SC2034
 guest_options() {
@@ -136,7 +136,8 @@ guest_run() {
 		: >"$results/console.log"
 		: >"$results/output.log"
 		rm -f "$results/.run/started" "$results/.run/status"
-		tail -n +1 -f -s 0.2 "$results/output.log" &
+		# It ends with us, and so gives up our lock, however we are killed.
+		tail -n +1 -f -s 0.2 --pid=$$ "$results/output.log" &
 		tailer=$!
 		start
 		guest_wait "$guest_pid"

@@ -41,7 +41,7 @@ for try in 1 2; do
 	say "starting virtme-ng ($accel, Linux $(cat "$kernel/release"))"
 	t0=$EPOCHSECONDS
 	# Its output wants a pipe, a file will not do.
-	timeout -k 5 300 vng "${options[@]}" --exec 'bash /results/cmd' 2>&1 </dev/null | cat >"$results/console.log" || true
+	timeout -k 5 900 vng "${options[@]}" --exec 'bash /results/cmd' 2>&1 </dev/null | cat >"$results/console.log" || true
 	[ ! -s "$results/status" ] || break
 	[ $try = 2 ] || say "no answer from the guest (retry 1 of 1)"
 done

@@ -35,7 +35,7 @@ RANK = {
 REFUSED = ("deny", "reject")
 
 TRACE = re.compile(r"ctrfw: trace (id=.*)")
-LEFT_OUT = re.compile(r"ctrfw: trace: (\d+) lines left out")
+LEFT_OUT = re.compile(r"ctrfw: trace: (\d+) (?:lines left out|events lost)")
 # dmesg and journalctl -o short-monotonic; /dev/kmsg.
 STAMP = re.compile(r"\[ *(\d+\.\d+)\]")
 KMSG = re.compile(r"\d+,\d+,(\d+),[^;]*;")
@@ -119,11 +119,13 @@ class Path:
     def end(self, names):
         last = self.steps[-1]
         where = name_of(last, names)
+        by = {"default": "the default", "failsafe": "the failsafe"}.get(
+            last.rule, f"rule {last.rule}"
+        )
         if last.verdict in REFUSED:
-            by = {"default": "the default", "failsafe": "the failsafe"}.get(
-                last.rule, f"rule {last.rule}"
-            )
             return f"refused by {by} in {where} at {last.hook}"
+        if last.verdict == "queue":
+            return f"queued by {by} in {where} at {last.hook}, not seen after that"
         if last.hook == "LOCAL_IN":
             return f"reached {where}"
         if last.hook == "POST_ROUTING":
@@ -502,7 +504,7 @@ def main():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if left_out:
         print(
-            f"ctrfw-paths: {left_out} lines were left out by the kernel's limit: paths may have gaps",
+            f"ctrfw-paths: {left_out} lines were left out or lost: paths may have gaps",
             file=sys.stderr,
         )
     if bad:

@@ -10,11 +10,12 @@ set -euo pipefail
 
 packages=(
 	# engines and firewalls
-	docker.io docker-cli containerd runc iptables nftables ipset conntrack
+	docker.io docker-cli docker-compose containerd runc podman netavark aardvark-dns passt uidmap containernetworking-plugins
+	firewalld libvirt-daemon libvirt-daemon-driver-network libvirt-clients dnsmasq-base iptables nftables ipset conntrack
 	# talking and looking
 	iproute2 iputils-ping iperf3 tcpdump socat netcat-openbsd curl ethtool strace
 	# running the tests
-	python3 python3-pytest python3-scapy busybox-static
+	python3 python3-pytest python3-scapy python3-netfilterqueue busybox-static
 	kmod procps util-linux mount hostname bash bsdextrautils ca-certificates
 	# what virtme-ng wants of a root
 	systemd udev dbus
@@ -60,7 +61,7 @@ make_guest() {
 	need_root "making the guest's root"
 	"$TOP/scripts/host-packages.sh"
 	find_mirror
-	logged guest-root "making the guest's root (Debian 13 with Docker; about 2 minutes)" \
+	logged guest-root "making the guest's root (Debian 13 with container engines and firewalls; about 2 minutes)" \
 		"check that the host's Debian mirror also serves trixie, then run again." fill "$1"
 }
 

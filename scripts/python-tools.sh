@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-tools=(ruff==0.17.6 virtme-ng==1.42)
+tools=(ruff==0.17.6 virtme-ng==1.42 matplotlib==3.10.8)
 
 fill() {
 	/usr/bin/python3 -m venv --copies "$1"

@@ -3,7 +3,8 @@
 #
 # test.sh stock|uml|uml-debug [PYTEST ARGUMENTS...]: builds what the tests need,
 # runs them, and ends with one line "N passed, N failed". "stock" adds the
-# unit tests. A part that leaves no summary counts as one failure.
+# unit tests, and installs into an empty folder. A part that leaves no summary
+# counts as one failure.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -31,6 +32,9 @@ if [ "$flavour" = stock ] && [ $# = 0 ]; then
 	rc=0
 	"$TOP/scripts/unit-tests.sh" || rc=$?
 	tally $rc "$BUILD/results/unit/summary"
+	rc=0
+	"$TOP/scripts/test-install.sh" || rc=$?
+	tally $rc "$BUILD/results/install/summary"
 fi
 
 case $flavour in
