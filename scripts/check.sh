@@ -38,7 +38,7 @@ rust_format() {
 	tracked 'rust/*.rs' | in_root xargs rustfmt --edition 2021 --check "${config[@]}"
 }
 rust_clippy() {
-	in_root env CARGO_TARGET_DIR="$BUILD/cargo" cargo clippy --manifest-path rust/Cargo.toml \
+	in_root env CARGO_TARGET_DIR="$BUILD/cargo" cargo clippy --quiet --manifest-path rust/Cargo.toml \
 		--workspace --all-targets --locked -- -D warnings
 }
 rust_kernel_clippy() { "$TOP/scripts/build-module.sh" stock --clippy; }

@@ -22,6 +22,8 @@ FORBIDDEN = (
     ("front", "db", "db"),
     ("front", "host", "br-stack"),
     ("mac", "lan", "lan"),
+    ("ipv", "lan", "side"),
+    ("vault", "safe", "safe"),
 )
 # How many packets are sent before and behind a disturbance, of each flow
 ENOUGH = 60

@@ -27,48 +27,17 @@ class Engine(byhand.Engine):
         """A pod"""
         netns = Namespace.create(box.name)
         network = NETWORKS[box.network]
-        result = self._call("ADD", box, netns, self._interface(network, box))
+        result = call("ADD", box.name, netns.path, interface(network, box))
         if box.published and not network.parent:
-            self._call("ADD", box, netns, self._ports(network, box, result))
+            call("ADD", box.name, netns.path, self._ports(network, box, result))
         return netns
 
     def remove(self, box: Box, netns: Namespace) -> None:
         """A pod goes."""
         network = NETWORKS[box.network]
         if box.published:
-            self._call("DEL", box, netns, self._ports(network, box, None))
-        self._call("DEL", box, netns, self._interface(network, box))
-
-    def _interface(self, network: Network, box: Box) -> dict[str, Any]:
-        """The configuration of what makes eth0."""
-        number = box.number
-        nets = [(f"{network.net4}.0/24", network.net4 + ".", "254")]
-        if network.net6:
-            nets.append((f"{network.net6}::/64", network.net6 + "::", "fe"))
-        ranges = [[{"subnet": subnet}] for subnet, _, _ in nets]
-        if network.parent:
-            for (given,), (_, prefix, router) in zip(ranges, nets, strict=True):
-                given["gateway"] = prefix + router
-        config: dict[str, Any] = {
-            "cniVersion": VERSION,
-            "name": network.name,
-            "ipam": {
-                "type": "host-local",
-                "ranges": ranges,
-                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}][: len(nets)],
-            },
-        }
-        if number is not None:
-            config["args"] = {"cni": {"ips": [f"{p}{number}" for _, p, _ in nets]}}
-        if network.parent:
-            return config | {"type": "macvlan", "master": network.parent}
-        return config | {
-            "type": "bridge",
-            "bridge": network.bridge,
-            "isGateway": True,
-            "ipMasq": True,
-            "hairpinMode": True,
-        }
+            call("DEL", box.name, netns.path, self._ports(network, box, None))
+        call("DEL", box.name, netns.path, interface(network, box))
 
     def _ports(self, network: Network, box: Box, result: Any) -> dict[str, Any]:
         """The configuration of what publishes ports."""
@@ -88,21 +57,52 @@ class Engine(byhand.Engine):
         }
         return config | ({"prevResult": result} if result else {})
 
-    def _call(
-        self, command: str, box: Box, netns: Namespace, config: dict[str, Any]
-    ) -> Any:
-        """What the plugin has to say."""
-        words = [
-            "env",
-            f"CNI_COMMAND={command}",
-            f"CNI_CONTAINERID={box.name}",
-            f"CNI_NETNS={netns.path}",
-            "CNI_IFNAME=eth0",
-            f"CNI_PATH={PLUGINS}",
-            str(PLUGINS / str(config["type"])),
-        ]
-        answer = HOST.run(words, json.dumps(config))
-        return json.loads(answer) if answer else None
+
+def interface(network: Network, box: Box) -> dict[str, Any]:
+    """The configuration of what makes eth0."""
+    number = box.number
+    nets = [(f"{network.net4}.0/24", network.net4 + ".", "254")]
+    if network.net6:
+        nets.append((f"{network.net6}::/64", network.net6 + "::", "fe"))
+    ranges = [[{"subnet": subnet}] for subnet, _, _ in nets]
+    if network.parent:
+        for (given,), (_, prefix, router) in zip(ranges, nets, strict=True):
+            given["gateway"] = prefix + router
+    config: dict[str, Any] = {
+        "cniVersion": VERSION,
+        "name": network.name,
+        "ipam": {
+            "type": "host-local",
+            "ranges": ranges,
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}][: len(nets)],
+        },
+    }
+    if number is not None:
+        config["args"] = {"cni": {"ips": [f"{p}{number}" for _, p, _ in nets]}}
+    if network.parent:
+        return config | {"type": "macvlan", "master": network.parent}
+    return config | {
+        "type": "bridge",
+        "bridge": network.bridge,
+        "isGateway": True,
+        "ipMasq": True,
+        "hairpinMode": True,
+    }
+
+
+def call(command: str, name: str, path: str, config: dict[str, Any]) -> Any:
+    """What a plugin has to say about a pod, whose network namespace is at this path."""
+    words = [
+        "env",
+        f"CNI_COMMAND={command}",
+        f"CNI_CONTAINERID={name}",
+        f"CNI_NETNS={path}",
+        "CNI_IFNAME=eth0",
+        f"CNI_PATH={PLUGINS}",
+        str(PLUGINS / str(config["type"])),
+    ]
+    answer = HOST.run(words, json.dumps(config))
+    return json.loads(answer) if answer else None
 
 
 @contextlib.contextmanager

@@ -171,9 +171,11 @@ def network_words(network: Network) -> tuple[str, ...]:
     words = ["--subnet", f"{network.net4}.0/24"]
     if network.net6:
         words += ["--ipv6", "--subnet", f"{network.net6}::/64"]
+    if network.internal:
+        words += ["--internal"]
     if network.parent:
         # .1 is the host's own.
-        words += ["-d", "macvlan", "-o", f"parent={network.parent}"]
+        words += ["-d", network.driver, "-o", f"parent={network.parent}"]
         words += ["--gateway", f"{network.net4}.254"]
         words += ["--gateway", f"{network.net6}::fe"] if network.net6 else []
     return tuple(words)

@@ -38,6 +38,13 @@ lan     lan0:8081  tcp udp        yes  # a published port, from the private netw
 lan     lan0:8082  tcp            yes  # another one
 lan     lan0       tcp udp ping   yes  # the host itself, from the private network
 lan     mac        tcp udp ping   yes  # macvlan, from the private network
+ipv     side       tcp udp ping   no   # the private network by ipvlan
+lan     ipv        tcp udp ping   yes  # ipvlan, from the private network
+vault   safe       tcp udp ping   no   # a neighbour on an internal network
+vault   br-inner   tcp udp ping   no   # the host by an internal network
+vault   front      tcp udp ping   no   # a neighbour on another bridge
+client  vault      tcp udp ping   no   # a neighbour on an internal network, from another bridge
+host    vault      tcp udp ping   yes  # the host's own
 host    front      tcp udp ping   yes  # the host's own
 host    web        tcp udp ping   yes  # the host's own
 host    lan        tcp udp ping   yes  # the host's own
@@ -54,6 +61,7 @@ ext     wan0:6379  tcp            no   # what others publish
 ext     wan0:8083  tcp            no   # what others publish, over IPv6 by docker-proxy
 lan     lan0:8083  tcp            no   # what others publish, over IPv6 by docker-proxy
 ext     web        tcp udp ping   no   # a container's address
+ext     vault      tcp udp ping   no   # a container's address
 lan     redis      tcp udp ping   no   # a container's address
 ext     wan0       tcp udp        no   # what else the host listens on
 ext     wan0       ping           yes  # the host
@@ -61,6 +69,7 @@ ext     wan0:22    tcp            yes  # a service of the host
 client  ext        tcp udp ping   yes  # what containers begin
 front   lan        tcp udp ping   yes  # what containers begin
 client  web        tcp udp ping   yes  # what containers begin
+vault   safe       tcp udp ping   yes  # what containers begin
 client  wan0:8081  tcp            yes  # what containers begin
 client  docker0    tcp udp ping   yes  # what containers begin
 host    ext        tcp udp ping   yes  # what the host begins
@@ -81,6 +90,7 @@ ext     wan0:6379  tcp            no   # published by mistake
 ext     front      tcp udp ping   no   # the service, by its container's address
 client  front      tcp udp ping   no   # another container
 client  redis      tcp udp ping   no   # another container
+vault   redis      tcp udp ping   no   # another container
 client  wan0:8081  tcp            no   # another container, by the published port
 front   ext        tcp udp ping   no   # out
 redis   lan        tcp udp ping   no   # out
@@ -92,6 +102,8 @@ host    front      tcp            yes  # the service, for the host
 host    front      udp ping       no   # its container otherwise
 host    redis      tcp udp ping   no   # its neighbour
 client  ext        tcp udp ping   yes  # others
+vault   safe       tcp udp ping   yes  # others
+lan     ipv        tcp udp ping   yes  # others
 client  web        tcp udp ping   yes  # others
 lan     lan0:8082  tcp            yes  # others
 ext     wan0       tcp udp ping   yes  # others
@@ -108,6 +120,7 @@ shared  lan0       tcp udp ping   no   # the host by its private address
 shared  docker0    tcp udp ping   no   # the host by a bridge
 shared  web        tcp udp ping   no   # a container
 shared  front      tcp udp ping   no   # a container on another bridge
+shared  vault      tcp udp ping   no   # a container on an internal network
 shared  wan0:8081  tcp udp        no   # a container by its published port
 lan     lan0:8085  tcp            yes  # its service
 lan     lan0:8085  udp            no   # its port of another protocol

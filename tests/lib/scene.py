@@ -10,6 +10,12 @@ lan 192.168.50.2 --- lan0 192.168.50.1
 mac 192.168.50.77                                        +-- db     172.30.0.12
     (macvlan)              shared (--network host)
                                               br-old   ----- old    172.31.0.2   published: 8083, no IPv6
+
+With ALL_BOXES, also:
+
+lan 192.168.60.2 --- lan1 192.168.60.1        br-inner --+-- vault  172.29.0.10  (--internal)
+ |  fd00:60::2            fd00:60::1          172.29.0.1 +-- safe   172.29.0.11
+ipv 192.168.60.77 (ipvlan)
 """
 
 import contextlib
@@ -42,8 +48,11 @@ class Network:
     bridge: str
     net4: str
     net6: str | None = None
-    # For a macvlan network, which has no bridge
+    # For a network on a device, without a bridge
     parent: str | None = None
+    driver: str = "macvlan"
+    # Nobody in it gets out.
+    internal: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,10 @@ DEFAULT = Network("bridge", "docker0", "172.17.0", "fd00:d0c")
 STACK = Network("stack", "br-stack", "172.30.0", "fd00:30")
 OLD = Network("old", "br-old", "172.31.0")
 LAN = Network("lan", "", "192.168.50", "fd00:50", parent="lan0")
-NETWORKS = {network.name: network for network in (DEFAULT, STACK, OLD, LAN)}
+# A device carries macvlan or ipvlan, not both.
+SIDE = Network("side", "", "192.168.60", "fd00:60", parent="lan1", driver="ipvlan")
+INNER = Network("inner", "br-inner", "172.29.0", "fd00:29", internal=True)
+NETWORKS = {n.name: n for n in (DEFAULT, STACK, OLD, LAN, SIDE, INNER)}
 BOXES = (
     Box("web", "bridge", published=("8082:8080",)),
     Box("client", "bridge"),
@@ -72,6 +84,12 @@ BOXES = (
     Box("old", "old", 2, ("8083:8080",)),
     Box("mac", "lan", 77),
 )
+ALL_BOXES = (
+    *BOXES,
+    Box("ipv", "side", 77),
+    Box("vault", "inner", 10),
+    Box("safe", "inner", 11),
+)
 # Addresses of the machines outside, and of the host towards them and for itself
 OUTSIDE = {
     "ext": {4: "203.0.113.2", 6: "2001:db8:8::2"},
@@ -79,6 +97,11 @@ OUTSIDE = {
     "wan0": {4: "203.0.113.1", 6: "2001:db8:8::1"},
     "lan0": {4: "192.168.50.1", 6: "fd00:50::1"},
     "loop": {4: "127.0.0.1", 6: "::1"},
+}
+# Where only some of the boxes are
+ELSEWHERE = {
+    "side": {"side": {4: "192.168.60.2", 6: "fd00:60::2"}},
+    "inner": {"br-inner": {4: "172.29.0.1", 6: "fd00:29::1"}},
 }
 # Where published ports lead
 TRANSLATED = {8081: "front", 8084: "front", 8082: "web", 8083: "old", 6379: "redis"}
@@ -172,18 +195,27 @@ def serves(netns: Namespace, port: int) -> bool:
     )
 
 
-def add_machine(netns: Namespace, device: str, net4: str, net6: str) -> None:
-    """Another machine, whose router the host is."""
+def link_machine(
+    netns: Namespace, port: str, device: str, net4: str, net6: str
+) -> None:
+    """Another machine's port, at a network of the host's."""
     HOST.ip(
-        f"link add {device} type veth peer name eth0 netns {netns.path}",
+        f"link add {device} type veth peer name {port} netns {netns.path}",
         f"addr add {net4}.1/24 dev {device}",
         f"addr add {net6}::1/64 dev {device} nodad",
         f"link set {device} up",
     )
     netns.ip(
-        f"addr add {net4}.2/24 dev eth0",
-        f"addr add {net6}::2/64 dev eth0 nodad",
-        "link set eth0 up",
+        f"addr add {net4}.2/24 dev {port}",
+        f"addr add {net6}::2/64 dev {port} nodad",
+        f"link set {port} up",
+    )
+
+
+def add_machine(netns: Namespace, device: str, net4: str, net6: str) -> None:
+    """Another machine, whose router the host is."""
+    link_machine(netns, "eth0", device, net4, net6)
+    netns.ip(
         f"route add default via {net4}.1",
         f"route add default via {net6}::1",
     )
@@ -244,7 +276,8 @@ class Scene:
         lan = self.places["lan"]
         own = [
             self.addresses[device]
-            for device in ("loop", "wan0", "lan0", DEFAULT.bridge, STACK.bridge)
+            for device in ("loop", "wan0", "lan0", "docker0", "br-stack", INNER.bridge)
+            if device in self.addresses
         ]
         services = [
             *(Service(netns, "tcp") for netns in (HOST, *self.outside)),
@@ -272,7 +305,8 @@ class Scene:
 
     def _wait(self) -> None:
         """Until all addresses may be used, and the containers' own servers listen."""
-        devices = ("eth0", "wan0", "lan0", self.engine.bridge, STACK.bridge)
+        bridges = (self.engine.bridge, STACK.bridge, INNER.bridge)
+        devices = ("eth0", "wan0", "lan0", *bridges)
         for name, netns in self.places.items():
             until(lambda n=netns: in_use(n, devices), f"{name}'s addresses are in use")
             if netns in self.outside:
@@ -310,6 +344,9 @@ def built(engine: Engine, boxes: Sequence[Box] = BOXES) -> Iterator[Scene]:
             add_machine(lan, "lan0", "192.168.50", "fd00:50")
             RESOLV_CONF.write_text("nameserver 192.168.50.2\n")
             for name in dict.fromkeys(box.network for box in boxes):
+                if name == SIDE.name:
+                    link_machine(lan, "eth1", "lan1", SIDE.net4, "fd00:60")
+                scene.addresses |= ELSEWHERE.get(name, {})
                 engine.add_network(NETWORKS[name])
             for box in boxes:
                 scene.add(box)
@@ -324,4 +361,6 @@ def built(engine: Engine, boxes: Sequence[Box] = BOXES) -> Iterator[Scene]:
         finally:
             scene.close()
             RESOLV_CONF.write_text(names)
-            HOST.ip("link del wan0", "link del lan0")
+            for device in ("wan0", "lan0", "lan1"):
+                if Path(f"/sys/class/net/{device}").exists():
+                    HOST.ip(f"link del {device}")

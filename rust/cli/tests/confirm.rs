@@ -49,7 +49,7 @@ impl Trial {
     fn tell(&self, status: impl Fn(bool) -> String + Send + 'static) {
         let (path, rules) = (self.path("proc/status"), self.path("proc/rules"));
         let next = self.path("next");
-        let mut pipe = move || {
+        let pipe = move || {
             nix::unistd::mkfifo(&next, nix::sys::stat::Mode::S_IRWXU)?;
             fs::rename(&next, &path)?;
             Ok::<_, io::Error>(path.clone())

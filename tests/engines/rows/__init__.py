@@ -12,11 +12,13 @@ from engines.rows import (
     plain,
     podman,
     rootless,
+    starts,
 )
 
 # Those that take longest come first.
 ROWS: dict[str, type[Row]] = {
-    "docker-starts": docker.Starts,
+    "docker-starts": starts.Docker,
+    "crun-starts": starts.Crun,
     "docker": docker.Iptables,
     "docker-firewalld": docker.Firewalld,
     "podman-firewalld": podman.Firewalld,

@@ -75,6 +75,7 @@ class Compose(Iptables):
 
     title = "docker compose, three services"
     packages = ("docker-compose", "docker.io")
+    boxes = BOXES
     tests = Client.tests
     kind = Project
     disturbances = ("down_and_up", "restart_service", *Row.disturbances)

@@ -11,7 +11,7 @@ from lib import firewalld
 from lib.command import run
 from lib.docker import Engine, running
 from lib.netns import HOST
-from lib.scene import Scene, built
+from lib.scene import ALL_BOXES, BOXES, Scene, built
 
 IPV6 = ("--ipv6", "--fixed-cidr-v6", "fd00:d0c::/64", "--experimental", "--ip6tables")
 
@@ -22,6 +22,7 @@ class Iptables(Client):
     title = "Docker, iptables backend"
     client = "docker"
     packages = ("docker.io", "iptables", "nftables")
+    boxes = ALL_BOXES
     options: ClassVar[Sequence[str]] = IPV6
     kind: ClassVar[type[Engine]] = Engine
     tests = (*Client.tests[:-1], "test_queue_program.py", Client.tests[-1])
@@ -69,19 +70,11 @@ class WithoutIptables(Iptables):
         pass
 
 
-class Starts(Iptables):
-    """Containers that live for a moment."""
-
-    title = "Docker, a thousand starts"
-    notes = ("It was tried in User Mode Linux, where a start takes less time.",)
-    tests = ("test_starts.py",)
-    disturbances = ()
-
-
 class Firewalld(firewalld.Disturbances, Iptables):
     """Docker beside firewalld."""
 
     title = "Docker beside firewalld"
+    boxes = BOXES
     packages = ("docker.io", "firewalld", "iptables", "nftables")
     disturbances = (
         *firewalld.Disturbances.CHANGES,

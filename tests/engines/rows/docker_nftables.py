@@ -4,13 +4,14 @@
 from engines.published import published
 from engines.rows.docker import Iptables, WithoutIptables
 from lib import nft
-from lib.scene import DEFAULT, OLD, STACK, Scene
+from lib.scene import BOXES, DEFAULT, OLD, STACK, Scene
 
 
 class Nftables(WithoutIptables):
     """Docker 29's other backend."""
 
     title = "Docker, nftables backend"
+    boxes = BOXES
     packages = ("docker.io", "nftables")
     notes = (
         "No Debian release has Docker 29, the first one with this backend. A stand-in was tried: Docker 26 without "

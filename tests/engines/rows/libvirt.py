@@ -8,13 +8,14 @@ from engines.row import Row
 from engines.rows.docker import Iptables
 from lib import libvirt
 from lib.netns import HOST
-from lib.scene import Scene
+from lib.scene import BOXES, Scene
 
 
 class BesideDocker(Iptables):
     """A guest that no policy speaks of."""
 
     title = "libvirt's default network, next to Docker"
+    boxes = BOXES
     packages = ("libvirt-daemon", "docker.io", "nftables")
     notes = (
         "A network namespace plugged into virbr0 stands in for a virtual machine.",
