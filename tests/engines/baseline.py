@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from engines.row import Row
+from lib import reach
 from lib.netns import HOST, Namespace
 from lib.reach import ANSWERED, Cell
 from lib.ready import CELLS
@@ -47,10 +48,10 @@ def open_now(
     bridge_calls(bridged)
     found = {}
     # The first connection of all sets up much, and may come too late.
-    for _ in range(1 if awaited else 2):
+    for linger in (LINGER,) if awaited else (reach.LINGER, LINGER):
         cells = [c for c in all_cells(scene) if found.get(c.connection) != ANSWERED]
         results = scene.attempt(
-            cells, lambda c: bool(awaited) and c.connection in awaited, LINGER
+            cells, lambda c: bool(awaited) and c.connection in awaited, linger
         )
         found |= {cell.connection: result for cell, result in results.items()}
     return {connection for connection, result in found.items() if result == ANSWERED}

@@ -39,7 +39,7 @@ def row() -> Row:
     """The row on trial."""
     row = ROWS[NAME]()
     RECORD.title, RECORD.notes = row.title, list(row.notes)
-    RECORD.versions = row.versions()
+    RECORD.versions = [*row.versions(), f"Linux {os.uname().release}"]
     for name in row.disturbances:
         RECORD.about[name] = getattr(row, name).__doc__
     return row

@@ -18,7 +18,7 @@ from engines.rows import (
 # Those that take longest come first.
 ROWS: dict[str, type[Row]] = {
     "docker-starts": starts.Docker,
-    "crun-starts": starts.Crun,
+    "runc-starts": starts.Runc,
     "docker": docker.Iptables,
     "docker-firewalld": docker.Firewalld,
     "podman-firewalld": podman.Firewalld,

@@ -65,6 +65,8 @@ class WithoutIptables(Iptables):
     title = 'Docker, "iptables": false'
     tests = Client.tests
     options = ("--iptables=false", "--ip6tables=false", *IPV6[:3])
+    # It has no rules to write again when it starts.
+    disturbances = Client.disturbances
 
     def add_rules(self, scene: Scene) -> None:
         pass

@@ -12,7 +12,7 @@ from typing import ClassVar
 import ctrfw_paths
 from engines.row import Row
 from engines.rows import cni, docker
-from lib import crun
+from lib import runc
 from lib.docker import IMAGE
 from lib.docker import docker as client
 from lib.scene import BOXES
@@ -23,9 +23,7 @@ Start = Callable[[], None]
 class Starts(Row):
     """Nothing but starts."""
 
-    notes: ClassVar[Sequence[str]] = (
-        "It was tried in User Mode Linux, where a start takes less time.",
-    )
+    notes: ClassVar[Sequence[str]] = ()
     tests = ("test_starts.py",)
     disturbances = ()
     # How many in all
@@ -73,14 +71,14 @@ class Docker(Starts, docker.Iptables):
             raise RuntimeError(f"{path}: {answer.status} {body.decode()}")
 
 
-class Crun(Starts, cni.Pods):
+class Runc(Starts, cni.Pods):
     """By what a Kubernetes node has: a thousand by Docker would take half an hour."""
 
-    title = "crun and CNI plugins, a thousand starts"
-    packages = ("crun", "containernetworking-plugins")
+    title = "runc and CNI plugins, a thousand starts"
+    packages = ("runc", "containernetworking-plugins")
     count = 1000
 
     @contextlib.contextmanager
     def starters(self, program: bytes, workers: int) -> Iterator[list[Start]]:
-        with crun.containers(program, workers) as containers:
+        with runc.containers(program, workers) as containers:
             yield [container.start for container in containers]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Containers as a Kubernetes node's runtime makes them: crun, and CNI plugins for the network."""
+"""Containers as a Kubernetes node's runtime makes them: runc, and CNI plugins for the network."""
 
 import contextlib
 import json
 import os
 import select
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ class Container:
     def __init__(self, folder: Path, name: str, program: bytes) -> None:
         self._bundle = folder / name
         self._box = Box(name, DEFAULT.name)
-        self._words = ("crun", "--root", str(folder), "--cgroup-manager", "disabled")
+        self._words = ("runc", "--root", str(folder / "state"))
         root = self._bundle / "rootfs"
         (root / "proc").mkdir(parents=True)
         first = root / "first"
@@ -45,7 +46,10 @@ class Container:
         """It lives, from beginning to end."""
         name, number = self._box.name, self._bundle / "pid"
         bundle = ("--bundle", str(self._bundle), "--pid-file", str(number))
-        run(*self._words, "create", *bundle, name)
+        # The container keeps these files open.
+        words = [*self._words, "create", *bundle, name]
+        null = subprocess.DEVNULL
+        subprocess.run(words, stdin=null, stdout=null, stderr=null, check=True)
         pid = int(number.read_text())
         process = os.pidfd_open(pid)
         try:
