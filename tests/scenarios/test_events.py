@@ -20,7 +20,7 @@ from lib.background import Background, Stop, running
 from lib.control import EVENTS, Status
 from lib.kmsg import Kmsg, note
 from lib.netns import Namespace, created
-from lib.poll import until
+from lib.poll import PATIENCE, until
 from lib.trace import PREFIX, TraceLine, Tracer, lines_of
 
 # What a line of the file has before the line of the kernel's log.
@@ -100,7 +100,8 @@ def test_all_of_them(one: Namespace, reader: Reader, tracer: Tracer) -> None:
     assert [line.len for line in found] == [29 + number for number in range(500)]
     assert len(found) == len(texts)
     logged = tracer.lines()
-    assert 10 <= len(logged) < 30
+    # One a second, however long it takes
+    assert 10 <= len(logged) < 300
     assert logged[:10] == found[:10]
     status = Status.read()
     assert status.printed + status.left_out == 500
@@ -186,7 +187,7 @@ def test_blocks(one: Namespace) -> None:
         text, woken = child.result()
     (line,) = lines(text.splitlines())
     assert line.len == 29
-    assert sent < float(woken) < sent + 2
+    assert sent < float(woken) < sent + PATIENCE
 
 
 def test_poll(one: Namespace, reader: Reader) -> None:
@@ -199,8 +200,8 @@ def test_poll(one: Namespace, reader: Reader) -> None:
         for _ in range(3):
             assert poll.poll(0) == epoll.poll(0) == []
             send(one, 1)
-            assert poll.poll(10_000) == [(reader.fd, select.POLLIN)]
-            assert epoll.poll(10) == [(reader.fd, select.EPOLLIN)]
+            assert poll.poll(1000 * PATIENCE) == [(reader.fd, select.POLLIN)]
+            assert epoll.poll(PATIENCE) == [(reader.fd, select.EPOLLIN)]
             assert len(lines(reader.texts())) == 1
 
 
@@ -310,8 +311,9 @@ def test_rmmod_with_sleeping_readers(one: Namespace) -> None:
     def read(stop: Stop) -> list[int]:
         waiting = Reader(wait=True)
         stop.progress = 1
-        got = len(os.read(waiting.fd, 65536))
+        got = 0
         try:
+            got = len(os.read(waiting.fd, 65536))
             os.read(waiting.fd, 1)
         except OSError as error:
             return [got, error.errno or 0]
@@ -450,7 +452,7 @@ def test_sharers_sleep_alone(one: Namespace) -> None:
             until(lambda c=child: c.stop_flag.progress, "somebody reads")
         time.sleep(0.1)
         os.kill(second.pid, signal.SIGTERM)
-        gone = until(lambda: os.waitpid(second.pid, os.WNOHANG)[0], "it is dead", 5)
+        gone = until(lambda: os.waitpid(second.pid, os.WNOHANG)[0], "it is dead")
         assert gone == second.pid
         trace(one)
         send(one, 1)
@@ -467,7 +469,7 @@ def test_last_lines_before_rmmod(one: Namespace, tracer: Tracer) -> None:
     trace(one)
     send(one, 50)
     module.unload()
-    texts = tracer.texts()
+    texts = [text for text in tracer.texts() if text.startswith("ctrfw: ")]
     assert len([text for text in texts if text.startswith(PREFIX)]) == 50
     assert texts[-1] == "ctrfw: unloaded"
     module.ensure()
@@ -478,5 +480,5 @@ def test_printed_without_being_asked(one: Namespace) -> None:
     tracer = Tracer()
     trace(one)
     send(one, 1)
-    assert len(until(tracer.printed, "the line", 5)) == 1
+    assert len(until(tracer.printed, "the line")) == 1
     tracer.close()
