@@ -97,7 +97,9 @@ def details(row):
         )
         cells.append([about, seen])
     for test in others(row):
-        cells.append([row["about"].get(test, test), outcome(row, test, "passed")])
+        figures = row["seen"].get(test, {})
+        seen = ", ".join(["passed", *(f"{n} {word}" for word, n in figures.items())])
+        cells.append([row["about"].get(test, test), outcome(row, test, seen)])
     if cells:
         lines += [*table(["what was done", "what was seen"], cells), ""]
     lines += [f"- {note}" for note in row["notes"]]
