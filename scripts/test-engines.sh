@@ -3,9 +3,9 @@
 #
 # test-engines.sh [ROW...]: tries the policies beside each engine, by default
 # beside all of them: each row in a guest of its own, as many at a time as
-# there are CPUs. One row of each engine runs on the stock kernel; variants, and
-# a thousand starts, on User Mode Linux, where all takes less than half of the
-# time. LANE=stock or LANE=uml is for all rows that are named.
+# there are CPUs. Some run on the stock kernel, the others on User Mode Linux,
+# where all takes less than half of the time. LANE=stock or LANE=uml is for all
+# rows that are named.
 # Ends with one line "N passed, N failed", and tells whether
 # docs/compatibility.md says what was seen.
 set -euo pipefail
@@ -31,7 +31,7 @@ esac
 lane_of() {
 	case ${lane:-$1} in
 	# User Mode Linux has no sch_htb, which libvirt wants.
-	stock | docker | podman | libvirt | cni | nftables) echo stock ;;
+	stock | docker-stock | libvirt | cni | nftables) echo stock ;;
 	*) echo uml ;;
 	esac
 }

@@ -18,9 +18,10 @@ from engines.rows import (
 # Those that take longest come first.
 ROWS: dict[str, type[Row]] = {
     "docker": docker.Iptables,
-    "podman": podman.Nftables,
+    "docker-stock": docker.Stock,
     "libvirt": libvirt.BesideDocker,
     "runc-starts": starts.Runc,
+    "podman": podman.Nftables,
     "docker-firewalld": docker.Firewalld,
     "podman-firewalld": podman.Firewalld,
     "docker-no-iptables": docker.WithoutIptables,

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from engines.row import Row
+from engines.row import TESTS, Row
 from engines.rows.client import Client
 from lib import firewalld
 from lib.command import run
@@ -57,6 +57,15 @@ class Iptables(Client):
         engine.wait()
         self.start_again(scene)
         self.add_rules(scene)
+
+
+class Stock(Iptables):
+    """The same on the stock kernel, where a container takes ten seconds to start."""
+
+    title = "Docker, iptables backend, in short"
+    boxes = BOXES
+    tests = TESTS
+    disturbances = ("restart_container", "nft_flush")
 
 
 class WithoutIptables(Iptables):
