@@ -31,7 +31,7 @@ esac
 lane_of() {
 	case ${lane:-$1} in
 	# User Mode Linux has no sch_htb, which libvirt wants.
-	stock | docker-stock | libvirt | cni | nftables) echo stock ;;
+	stock | docker-stock | libvirt* | cni | nftables) echo stock ;;
 	*) echo uml ;;
 	esac
 }

@@ -21,6 +21,7 @@ ROWS: dict[str, type[Row]] = {
     "docker-stock": docker.Stock,
     "libvirt": libvirt.BesideDocker,
     "runc-starts": starts.Runc,
+    "libvirt-firewalld": libvirt.BesideFirewalld,
     "podman": podman.Nftables,
     "docker-firewalld": docker.Firewalld,
     "podman-firewalld": podman.Firewalld,

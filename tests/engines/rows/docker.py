@@ -87,11 +87,7 @@ class Firewalld(firewalld.Disturbances, Iptables):
     title = "Docker beside firewalld"
     boxes = BOXES
     packages = ("docker.io", "firewalld", "iptables", "nftables")
-    disturbances = (
-        *firewalld.Disturbances.CHANGES,
-        "restart_engine",
-        *Row.disturbances,
-    )
+    disturbances = (*firewalld.Disturbances.CHANGES, "restart_engine")
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Scene]:

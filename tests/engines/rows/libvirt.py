@@ -1,37 +1,45 @@
 # SPDX-License-Identifier: GPL-2.0
-"""libvirt's default network next to Docker."""
+"""libvirt's default network next to somebody else's."""
 
 import contextlib
 from collections.abc import Iterator
 
 from engines.row import Row
-from engines.rows.docker import Iptables
+from engines.rows import docker, firewalld_alone
 from lib import libvirt
+from lib.command import run
 from lib.netns import HOST
 from lib.scene import BOXES, Scene
 
+PLUGGED = "A network namespace plugged into virbr0 stands in for a virtual machine."
 
-class BesideDocker(Iptables):
-    """A guest that no policy speaks of."""
+
+@contextlib.contextmanager
+def plugged(scene: Scene) -> Iterator[libvirt.Libvirt]:
+    """A guest that no policy speaks of is in the scene."""
+    with libvirt.running() as daemon:
+        scene.places["guest"] = daemon.guest
+        scene.addresses["guest"] = dict(libvirt.ADDRESSES)
+        scene.outside = (*scene.outside, daemon.guest)
+        scene.serve()
+        yield daemon
+        del scene.places["guest"]
+
+
+class BesideDocker(docker.Iptables):
+    """With Docker's containers."""
 
     title = "libvirt's default network, next to Docker"
     boxes = BOXES
     packages = ("libvirt-daemon", "docker.io", "nftables")
-    notes = (
-        "A network namespace plugged into virbr0 stands in for a virtual machine.",
-    )
+    notes = (PLUGGED,)
     tests = ("test_empty.py", "test_policy.py", "test_guest.py", "test_disturbed.py")
     disturbances = ("restart_network", "restart_libvirt", *Row.disturbances)
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Scene]:
-        with super().up() as scene, libvirt.running() as self.libvirt:
-            scene.places["guest"] = self.libvirt.guest
-            scene.addresses["guest"] = dict(libvirt.ADDRESSES)
-            scene.outside = (*scene.outside, self.libvirt.guest)
-            scene.serve()
+        with super().up() as scene, plugged(scene) as self.libvirt:
             yield scene
-            del scene.places["guest"]
 
     def restart_network(self, scene: Scene) -> None:
         """virsh net-destroy, virsh net-start"""
@@ -44,3 +52,20 @@ class BesideDocker(Iptables):
         """libvirtd stops, and starts again"""
         self.libvirt.stop()
         self.libvirt.start()
+
+
+class BesideFirewalld(firewalld_alone.Alone):
+    """With firewalld, which has a zone for it."""
+
+    title = "libvirt's default network, beside firewalld"
+    packages = ("libvirt-daemon", "firewalld", "nftables")
+    notes = (PLUGGED,)
+    tests = ("test_policy.py", "test_guest.py", "test_disturbed.py")
+    disturbances = ("firewalld_reload",)
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[Scene]:
+        with super().up() as scene, plugged(scene):
+            zone = run("firewall-cmd", "--get-zone-of-interface=virbr0")
+            assert zone == "libvirt"
+            yield scene
