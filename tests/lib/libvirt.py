@@ -79,9 +79,9 @@ class Libvirt:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Libvirt]:
+def running(backend: str) -> Iterator[Libvirt]:
     """libvirtd with its default network, and the guest in it."""
-    Path("/etc/libvirt/network.conf").write_text('firewall_backend = "nftables"\n')
+    Path("/etc/libvirt/network.conf").write_text(f'firewall_backend = "{backend}"\n')
     definition = Path("/run/ctrfw-network.xml")
     definition.write_text(NETWORK)
     libvirt = Libvirt()

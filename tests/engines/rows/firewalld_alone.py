@@ -2,6 +2,7 @@
 """No engine, and firewalld's zones, policies and forwarded ports."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 from engines.published import published
@@ -50,8 +51,9 @@ class Alone(firewalld.Disturbances, Row):
             ["--zone=public", "--add-service=ssh", "--add-port=8080/tcp", *ports],
             ["--zone=trusted", *ports],
         ):
-            # Some words cannot stand together.
+            # Words of different kinds cannot stand together.
             heads = [w for w in words if w.startswith(("--zone=", "--policy="))]
-            for word in [w for w in words if w not in heads]:
-                run("firewall-cmd", "--permanent", *heads, word)
+            rest = [w for w in words if w not in heads]
+            for _, same in itertools.groupby(rest, lambda w: w.partition("=")[0]):
+                run("firewall-cmd", "--permanent", *heads, *same)
         run("firewall-cmd", "--reload")

@@ -15,9 +15,9 @@ PLUGGED = "A network namespace plugged into virbr0 stands in for a virtual machi
 
 
 @contextlib.contextmanager
-def plugged(scene: Scene) -> Iterator[libvirt.Libvirt]:
+def plugged(scene: Scene, backend: str) -> Iterator[libvirt.Libvirt]:
     """A guest that no policy speaks of is in the scene."""
-    with libvirt.running() as daemon:
+    with libvirt.running(backend) as daemon:
         scene.places["guest"] = daemon.guest
         scene.addresses["guest"] = dict(libvirt.ADDRESSES)
         scene.outside = (*scene.outside, daemon.guest)
@@ -38,7 +38,7 @@ class BesideDocker(docker.Iptables):
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Scene]:
-        with super().up() as scene, plugged(scene) as self.libvirt:
+        with super().up() as scene, plugged(scene, "nftables") as self.libvirt:
             yield scene
 
     def restart_network(self, scene: Scene) -> None:
@@ -58,14 +58,18 @@ class BesideFirewalld(firewalld_alone.Alone):
     """With firewalld, which has a zone for it."""
 
     title = "libvirt's default network, beside firewalld"
-    packages = ("libvirt-daemon", "firewalld", "nftables")
-    notes = (PLUGGED,)
+    packages = ("libvirt-daemon", "firewalld", "iptables", "nftables")
+    notes = (
+        PLUGGED,
+        "libvirt wrote its rules with its iptables backend; from the zone `libvirt` the service tftp was taken, whose conntrack helper User Mode Linux was built without.",
+    )
     tests = ("test_policy.py", "test_guest.py", "test_disturbed.py")
     disturbances = ("firewalld_reload",)
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Scene]:
-        with super().up() as scene, plugged(scene):
+        run("firewall-offline-cmd", "--zone=libvirt", "--remove-service-from-zone=tftp")
+        with super().up() as scene, plugged(scene, "iptables"):
             zone = run("firewall-cmd", "--get-zone-of-interface=virbr0")
             assert zone == "libvirt"
             yield scene
