@@ -44,6 +44,13 @@ def others(row):
     return [t for t in row["results"] if t not in known and t not in disturbances(row)]
 
 
+def label(row, test):
+    """What a test is about, and what of it."""
+    about = row["about"].get(test, test).rstrip(".")
+    _, _, parameter = test.partition("[")
+    return f"{about} ({parameter[:-1]})" if parameter else about
+
+
 def table(head, rows):
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
@@ -99,7 +106,7 @@ def details(row):
     for test in others(row):
         figures = row["seen"].get(test, {})
         seen = ", ".join(["passed", *(f"{n} {word}" for word, n in figures.items())])
-        cells.append([row["about"].get(test, test), outcome(row, test, seen)])
+        cells.append([label(row, test), outcome(row, test, seen)])
     if cells:
         lines += [*table(["what was done", "what was seen"], cells), ""]
     lines += [f"- {note}" for note in row["notes"]]

@@ -18,7 +18,7 @@ ASKED = {"lan-lockdown": QUESTIONS, "compose-project": QUESTIONS[:1]}
 def test_names(
     baseline: Baseline, scene: Scene, row: Row, policy: str, note: Callable[..., None]
 ) -> None:
-    """As without a policy, once it lets containers ask a resolver at their bridge's address."""
+    """names, once a policy lets containers ask a resolver at their bridge's address: as without it"""
     ready.enforce(policy, *scene.outside)
     if policy in row.opened:
         assert row.resolve(*ASKED[policy][0]) == "no answer"

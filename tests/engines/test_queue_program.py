@@ -60,7 +60,7 @@ class Client:
                 assert answered
 
 
-@pytest.mark.parametrize("bypass", [False, True])
+@pytest.mark.parametrize("bypass", [False, True], ids=["queue", "queue bypass"])
 def test_queue_program(baseline: Baseline, scene: Scene, bypass: bool) -> None:
     """a program (python3-netfilterqueue) decides about a container's packets in the host's namespace, and is killed"""
     bridge_calls(1)

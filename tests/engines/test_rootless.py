@@ -64,13 +64,13 @@ def check(scene: Place, policy: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("policy", TABLES)
 def test_policy(scene: Place, policy: str, note: Callable[..., None]) -> None:
-    """It does what it says."""
+    """what it allows, and what it refuses"""
     note(**check(scene, policy))
 
 
 @pytest.mark.parametrize("policy", TABLES)
 def test_names(scene: Place, policy: str) -> None:
-    """Podman's resolver is one of pasta's addresses, and a local one."""
+    """names, once a policy lets containers ask pasta's resolver: as without it"""
     user = scene.engine
     assert isinstance(user, User)
 
@@ -90,7 +90,7 @@ def test_names(scene: Place, policy: str) -> None:
 
 
 def test_raw_socket(scene: Place) -> None:
-    """It gets past the hooks of its own namespace, but not past pasta's sockets."""
+    """a raw socket gets past the hooks of its own namespace, but not past pasta's sockets"""
     box, (_, lan) = scene.places["box"], scene.outside
     source, target = (scene.addresses[name][4] for name in (OWN, "lan"))
     (link,) = json.loads(box.run(["ip", "-j", "link", "show", "dev", OWN]))
@@ -110,7 +110,7 @@ def test_raw_socket(scene: Place) -> None:
 
 @pytest.mark.parametrize("policy", TABLES)
 def test_started_anew(scene: Place, policy: str, note: Callable[..., None]) -> None:
-    """The container's new namespace and its new pasta have the same policy."""
+    """the container's new namespace and its new pasta have the same policy"""
     user = scene.engine
     assert isinstance(user, User)
     scene.remove(user)

@@ -20,7 +20,7 @@ POLICY = "lan-lockdown"
 def test_trusted(
     baseline: Baseline, scene: Scene, bridged: int, note: Callable[..., None]
 ) -> None:
-    """firewalld refuses containers nothing; the policy all that it should."""
+    """in the zone `trusted` firewalld refuses containers nothing; the policy all that it should"""
     sources = run("firewall-cmd", "--zone=trusted", "--list-sources").split()
     for network in (DEFAULT, STACK):
         assert {f"{network.net4}.0/24", f"{network.net6}::/64"} <= set(sources)
