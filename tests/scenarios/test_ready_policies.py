@@ -86,7 +86,7 @@ def load(scene: Scene, policy: str) -> None:
 def test_without(scene: Scene, policy: str) -> None:
     """Without a policy everybody reaches everybody."""
     bridge_calls(1)
-    check(scene, CELLS[policy], all_open=True)
+    check(scene, scene.cells(CELLS[policy]), all_open=True)
 
 
 @pytest.mark.parametrize("policy", TABLES)
@@ -94,7 +94,7 @@ def test_on_trial(scene: Scene, policy: str) -> None:
     """The file as it is refuses nothing; what it would refuse is logged."""
     bridge_calls(1)
     ready.load(policy, *scene.outside)
-    cells = CELLS[policy]
+    cells = scene.cells(CELLS[policy])
     before = Status.read()
     with kmsg.Kmsg() as log:
         check(scene, cells, all_open=True)
@@ -125,7 +125,7 @@ def test_enforced(scene: Scene, policy: str, bridged: int) -> None:
     """Enforced, whether the host's hooks see what goes over its bridges or not."""
     bridge_calls(bridged)
     load(scene, policy)
-    check(scene, CELLS[policy])
+    check(scene, scene.cells(CELLS[policy]))
 
 
 def load_for_the_host_alone(scene: Scene) -> None:
@@ -144,7 +144,10 @@ def test_host_alone(scene: Scene) -> None:
     """What containers can do nothing about is enough, but for what goes by macvlan."""
     bridge_calls(1)
     load_for_the_host_alone(scene)
-    check(scene, [c for c in CELLS["lan-lockdown"] if c.source != "mac" or c.open])
+    check(
+        scene,
+        [c for c in scene.cells(CELLS["lan-lockdown"]) if c.source != "mac" or c.open],
+    )
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -219,7 +222,7 @@ def test_raw_sockets(scene: Scene, version: int, bridged: int) -> None:
     # Whoever has spoken with somebody knows his hardware address.
     cells = [
         c
-        for c in CELLS["lan-lockdown"]
+        for c in scene.cells(CELLS["lan-lockdown"])
         if c.source == "client" and c.target in ("web", "docker0")
     ]
     check(scene, cells, all_open=True)
@@ -256,6 +259,6 @@ def test_behind_a_flush(scene: Scene, policy: str) -> None:
     bridge_calls(1)
     # The last tests here: it stays so.
     nft.flush()
-    check(scene, CELLS[policy], all_open=True)
+    check(scene, scene.cells(CELLS[policy]), all_open=True)
     load(scene, policy)
-    check(scene, CELLS[policy])
+    check(scene, scene.cells(CELLS[policy]))
