@@ -82,8 +82,6 @@ class Engine:
     def start(self) -> None:
         """Starts the daemon, and does not wait for it."""
         command = ["dockerd", "--storage-driver", "overlay2", "--log-level", "warn"]
-        # By default it leaves containers behind that take more than 15 s to stop.
-        command += ["--shutdown-timeout", "600"]
         with self.log.open("wb") as log:
             self._daemon = subprocess.Popen(
                 [*command, *self._options],

@@ -37,7 +37,10 @@ class Iptables(Client):
     @contextlib.contextmanager
     def up(self) -> Iterator[Scene]:
         with (
-            running(*self.options, kind=self.kind) as engine,
+            # By default it leaves containers behind that take more than 15 s to stop.
+            running(
+                *self.options, "--shutdown-timeout", "600", kind=self.kind
+            ) as engine,
             built(engine, self.boxes) as scene,
         ):
             self.add_rules(scene)
