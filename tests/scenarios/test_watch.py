@@ -177,10 +177,11 @@ def knock_and_go(
     started = datetime.fromisoformat(inspected["State"]["StartedAt"]).timestamp()
     ahead = (started - connected(inspected["Id"])) * 1000
     remove(name)
+    # What `die` sets off lists the networks, and may do so after Docker took the address away.
+    causes = ("network disconnect", f"container die {name}")
     watch.wait(
         lambda line: (
-            line.get("members") == []
-            and str(line["cause"]).startswith("network disconnect")
+            line.get("members") == [] and str(line["cause"]).startswith(causes)
         ),
         told,
     )
