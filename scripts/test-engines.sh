@@ -63,7 +63,9 @@ end_all() {
 	for pid in "${pids[@]}"; do end_group "$pid"; done
 }
 trap end_all EXIT
-slots=$(nproc)
+slots=$(($(nproc) * 3 / 2))
+room=$(awk '/^MemAvailable:/ { print int($2 / 1024 / 1024 / 3) }' /proc/meminfo)
+[ "$room" -ge "$slots" ] || slots=$((room > 0 ? room : 1))
 for row in "${wanted[@]}"; do
 	while [ "$(jobs -rp | wc -l)" -ge "$slots" ]; do wait -n || true; done
 	# A process group of its own, so that an interrupt leaves no guest behind.

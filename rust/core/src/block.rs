@@ -249,7 +249,8 @@ impl<M: Memory> Block<M> {
     /// can tell; whether there are any.
     pub(crate) fn fill(&self, pattern: &mut Pattern, head: Head, sets: &Sets<M>) -> bool {
         let words = self.words(head);
-        self.matches.fill(pattern, sets, &words, head.doubt())
+        let says = (self.verb(head), head.doubt());
+        self.matches.fill(pattern, sets, &words, says)
     }
 
     /// Whether a rule has this comment, whose tag it is.

@@ -18,6 +18,7 @@ use crate::family::Family;
 use crate::hook::{Hook, HookSet};
 use crate::memory::{Memory, NoMemory};
 use crate::netns::NetnsId;
+use crate::rule::Verb;
 
 use forest::Forest;
 use grow::Grower;
@@ -52,6 +53,14 @@ impl Group {
     }
 }
 
+/// A rule that was found.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) number: u32,
+    /// What it says; nothing if it must be asked itself.
+    pub(crate) verb: Option<Verb>,
+}
+
 /// See above.
 pub(crate) struct Classifier<M: Memory> {
     ipv4: M::Unique<Forest<u32, M>>,
@@ -77,9 +86,9 @@ impl<M: Memory> Classifier<M> {
         A::forest(self).extras
     }
 
-    /// The number of the first rule, of those from `from` on, that is for the packet with this key, at this
-    /// hook. `is_for` is asked about rules that may be, and told whether the classifier knows that they are.
-    /// Any context.
+    /// The first rule, of those from number `from` on, that is for the packet with this key, at this hook.
+    /// `is_for` is asked about rules that may be, and told whether the classifier knows that they are. Any
+    /// context.
     #[inline(always)]
     pub(crate) fn first<A: Word>(
         &self,
@@ -87,7 +96,7 @@ impl<M: Memory> Classifier<M> {
         hook: (Hook, NetnsId),
         from: u32,
         is_for: impl FnMut(u32, bool) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<Found> {
         A::forest(self).first(key, hook, from, is_for)
     }
 

@@ -6,7 +6,7 @@
 //! later. What goes is crossed out. When that has become much, all is classified anew.
 
 use crate::block::Block;
-use crate::classifier::{Classifier, Key, Word};
+use crate::classifier::{Classifier, Found, Key, Word};
 use crate::family::Family;
 use crate::head::Head;
 use crate::hook::Hook;
@@ -14,6 +14,7 @@ use crate::matcher::Probe;
 use crate::memory::{List, Memory, NoMemory};
 use crate::netns::NetnsId;
 use crate::packet::Packet;
+use crate::rule::Verb;
 use crate::rules::Rules;
 use crate::sets::Sets;
 use crate::slot::Slot;
@@ -58,11 +59,19 @@ struct First<M: Memory> {
     blocks: M::List<M::Shared<Block<M>>>,
     /// How many rules there are before each block
     starts: M::List<u32>,
-    /// The number of the rule that had a slot
-    numbers: M::List<u32>,
+    /// Which rules have which slots
+    owners: Owners<M>,
     /// How many bytes the blocks take
     bytes: usize,
     classifier: Classifier<M>,
+}
+
+/// Which rules have which slots.
+enum Owners<M: Memory> {
+    /// The first rule has this one, and each that follows has the next.
+    From(u32),
+    /// The number of the rule that has a slot
+    Numbers(M::List<u32>),
 }
 
 /// The rules that came later, in their order, which is also their number.
@@ -120,20 +129,8 @@ impl<M: Memory> First<M> {
     fn new(rules: &Rules<M>, sets: &Sets<M>) -> Result<Self, NoMemory> {
         let mut blocks = M::List::default();
         let mut starts = M::List::default();
-        let mut numbers = M::List::default();
         let mut start = 0usize;
-        for (at, block) in rules.shared_blocks().enumerate() {
-            for (place, rule) in block.heads().iter().enumerate() {
-                let Some(slot) = rule.slot.map(Slot::index) else {
-                    continue;
-                };
-                while numbers.len() <= slot {
-                    numbers.push(NOBODY)?;
-                }
-                if let Some(entry) = numbers.get_mut(slot) {
-                    *entry = number::<M>(at, place).ok_or(NoMemory)?;
-                }
-            }
+        for block in rules.shared_blocks() {
             starts.push(u32::try_from(start).map_err(|_| NoMemory)?)?;
             start = start.saturating_add(block.heads().len());
             blocks.push(block.clone())?;
@@ -149,8 +146,8 @@ impl<M: Memory> First<M> {
             known(number).is_some_and(|(block, head)| block.fill(pattern, head, sets))
         })?;
         Ok(Self {
+            owners: Owners::of(rules)?,
             starts: starts.duplicate()?,
-            numbers: numbers.duplicate()?,
             bytes: blocks
                 .iter()
                 .map(|block| block.memory())
@@ -162,8 +159,46 @@ impl<M: Memory> First<M> {
 
     /// The number of the rule that had the slot of `rule`.
     fn number_of(&self, rule: &Head) -> Option<u32> {
-        let number = self.numbers.get(rule.slot?.index()).copied();
+        let slot = rule.slot?;
+        let number = match &self.owners {
+            Owners::From(first) => {
+                let index = slot.number().checked_sub(*first)?;
+                let behind = self.starts.partition_point(|start| *start <= index);
+                let block = behind.checked_sub(1)?;
+                let place = index.checked_sub(*self.starts.get(block)?)?;
+                number::<M>(block, place as usize).filter(|number| self.rule(*number).is_some())
+            }
+            Owners::Numbers(numbers) => numbers.get(slot.index()).copied(),
+        };
         number.filter(|number| *number != NOBODY)
+    }
+
+    /// How many of them stand before the one with this number.
+    #[inline]
+    fn index(&self, number: u32) -> u32 {
+        let (block, place) = place::<M>(number);
+        let start = self.starts.get(block).copied().unwrap_or(0);
+        start.wrapping_add(place as u32)
+    }
+
+    /// What the rule says that was found, and where it is counted.
+    #[inline]
+    fn told(&self, found: Found) -> Option<(Verb, Option<Slot>)> {
+        match (found.verb, &self.owners) {
+            // Nothing of the rule itself need be looked at, which may be far.
+            (Some(verb), Owners::From(first)) => {
+                let slot = first.wrapping_add(self.index(found.number));
+                Some((verb, Slot::from_number(slot)))
+            }
+            _ => self.ask(found.number),
+        }
+    }
+
+    /// The same of one that must be asked.
+    #[inline(never)]
+    fn ask(&self, number: u32) -> Option<(Verb, Option<Slot>)> {
+        let (block, head) = self.rule(number)?;
+        Some((block.verb(head), head.slot))
     }
 
     #[inline]
@@ -185,8 +220,41 @@ impl<M: Memory> First<M> {
         self.blocks
             .memory()
             .saturating_add(self.starts.memory())
-            .saturating_add(self.numbers.memory())
+            .saturating_add(self.owners.memory())
             .saturating_add(self.classifier.memory())
+    }
+}
+
+impl<M: Memory> Owners<M> {
+    #[inline(never)]
+    fn of(rules: &Rules<M>) -> Result<Self, NoMemory> {
+        let first = rules.slots().next().flatten().map_or(0, Slot::number);
+        let expected = (first..).map(Slot::from_number);
+        if rules.slots().zip(expected).all(|(slot, next)| slot == next) {
+            return Ok(Self::From(first));
+        }
+        let mut numbers = M::List::default();
+        for (at, block) in rules.shared_blocks().enumerate() {
+            for (place, rule) in block.heads().iter().enumerate() {
+                let Some(slot) = rule.slot.map(Slot::index) else {
+                    continue;
+                };
+                while numbers.len() <= slot {
+                    numbers.push(NOBODY)?;
+                }
+                if let Some(entry) = numbers.get_mut(slot) {
+                    *entry = number::<M>(at, place).ok_or(NoMemory)?;
+                }
+            }
+        }
+        Ok(Self::Numbers(numbers.duplicate()?))
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Self::From(_) => 0,
+            Self::Numbers(numbers) => numbers.memory(),
+        }
     }
 }
 
@@ -332,9 +400,7 @@ impl<M: Memory> Index<M> {
     /// How many rules of the policy stand before the one with this number.
     #[inline]
     fn index(&self, number: u32) -> usize {
-        let (block, place) = place::<M>(number);
-        let start = self.first.starts.get(block).copied().unwrap_or(0);
-        let mut index = (start as usize).saturating_add(place);
+        let mut index = self.first.index(number) as usize;
         if !self.gone.is_empty() {
             let gone = self.gone.partition_point(|gone| *gone < number);
             index = index.saturating_sub(gone);
@@ -349,15 +415,15 @@ impl<M: Memory> Index<M> {
         index
     }
 
-    /// Calls `decide` for each rule that is for the packet, in their order, with its index, until it
-    /// returns something.
+    /// Calls `decide` for each rule that is for the packet, in their order, with its index, its verb and its
+    /// slot, until it returns something.
     #[inline]
     pub(crate) fn find<R>(
         &self,
         rules: &Rules<M>,
         sets: &Sets<M>,
         packet: &Packet,
-        decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+        decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Search<R> {
         match packet.family {
             Family::Ipv4 => self.find_by::<u32, R>(rules, sets, packet, decide),
@@ -365,7 +431,7 @@ impl<M: Memory> Index<M> {
         }
     }
 
-    /// The number of the first of the first rules, of those from `from` on, that is for the packet.
+    /// The first of the first rules, of those from number `from` on, that is for the packet.
     #[inline(always)]
     fn old<A: Word>(
         &self,
@@ -374,7 +440,7 @@ impl<M: Memory> Index<M> {
         from: u32,
         sets: &Sets<M>,
         packet: &Packet,
-    ) -> Option<u32> {
+    ) -> Option<Found> {
         let first = &*self.first;
         if self.gone.is_empty() {
             let classifier = &first.classifier;
@@ -394,7 +460,7 @@ impl<M: Memory> Index<M> {
         from: u32,
         sets: &Sets<M>,
         packet: &Packet,
-    ) -> Option<u32> {
+    ) -> Option<Found> {
         let first = &*self.first;
         first.classifier.first(key, hook, from, |number, known| {
             !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
@@ -407,7 +473,7 @@ impl<M: Memory> Index<M> {
         rules: &Rules<M>,
         sets: &Sets<M>,
         packet: &Packet,
-        mut decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+        mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Search<R> {
         let first = &*self.first;
         let hook = (packet.hook, packet.netns);
@@ -419,11 +485,10 @@ impl<M: Memory> Index<M> {
         let mut undecided = 0u32;
         let Some(classifier) = later else {
             let mut from = 0;
-            while let Some(number) = self.old(&key, hook, from, sets, packet) {
-                let index = self.index(number);
-                let decided = first
-                    .rule(number)
-                    .and_then(|(block, head)| decide(index, block, head));
+            while let Some(found) = self.old(&key, hook, from, sets, packet) {
+                let index = self.index(found.number);
+                let told = first.told(found);
+                let decided = told.and_then(|(verb, slot)| decide(index, verb, slot));
                 if let Some(decided) = decided {
                     return Search::Decided(decided);
                 }
@@ -431,7 +496,7 @@ impl<M: Memory> Index<M> {
                 if undecided == PATIENCE {
                     return Search::From(index.saturating_add(1));
                 }
-                from = number.saturating_add(1);
+                from = found.number.saturating_add(1);
             }
             return Search::Nobody;
         };
@@ -441,28 +506,29 @@ impl<M: Memory> Index<M> {
             Some((newcomer, newcomer.of(rules)?))
         };
         let new = |from: u32| {
-            classifier.first(&key, hook, from, |number, known| {
+            let found = classifier.first(&key, hook, from, |number, known| {
                 known
                     || newcomer(number).is_some_and(|(_, (block, head))| {
                         block.speaks_of(head, sets, &Probe::new(packet))
                     })
-            })
+            });
+            found.map(|found| found.number)
         };
         let (mut next_old, mut next_new) = (old(0), new(0));
         loop {
             let came = next_new.and_then(newcomer);
             let (index, decided) = match (next_old, came) {
-                (Some(number), came) if came.is_none_or(|(came, _)| number < came.before) => {
-                    let index = self.index(number);
-                    let rule = first.rule(number);
+                (Some(found), came) if came.is_none_or(|(came, _)| found.number < came.before) => {
+                    let index = self.index(found.number);
+                    let told = first.told(found);
                     (
                         index,
-                        rule.and_then(|(block, head)| decide(index, block, head)),
+                        told.and_then(|(verb, slot)| decide(index, verb, slot)),
                     )
                 }
                 (_, Some((came, (block, head)))) => {
                     let index = came.index as usize;
-                    (index, decide(index, block, head))
+                    (index, decide(index, block.verb(head), head.slot))
                 }
                 (_, None) => return Search::Nobody,
             };
@@ -474,8 +540,8 @@ impl<M: Memory> Index<M> {
                 return Search::From(index.saturating_add(1));
             }
             match (next_old, came) {
-                (Some(number), came) if came.is_none_or(|(came, _)| number < came.before) => {
-                    next_old = old(number.saturating_add(1));
+                (Some(found), came) if came.is_none_or(|(came, _)| found.number < came.before) => {
+                    next_old = old(found.number.saturating_add(1));
                 }
                 _ => next_new = next_new.and_then(|number| new(number.saturating_add(1))),
             }

@@ -623,18 +623,18 @@ impl<M: Memory> Matches<M> {
     }
 
     /// Notes in `pattern` which packets of its family a rule with these words is for, as far as a
-    /// classifier can tell; whether there are any. `doubt` is the rule's.
+    /// classifier can tell; whether there are any. `verb` and `doubt` are the rule's.
     pub(crate) fn fill(
         &self,
         pattern: &mut Pattern,
         sets: &Sets<M>,
         m: &Match,
-        doubt: Doubt,
+        (verb, doubt): (Verb, Doubt),
     ) -> bool {
         if !m.bounds.families().contains(pattern.family()) {
             return false;
         }
-        pattern.begin(m.bounds.hooks());
+        pattern.begin(verb, m.bounds.hooks());
         if !m.bounds.are_plain() {
             pattern.set_inexact();
         }
@@ -647,11 +647,8 @@ impl<M: Memory> Matches<M> {
                     } else {
                         Class::Portless
                     });
-                    if !doubt.fragment {
-                        pattern.leave_out(Class::Fragment);
-                    }
-                    if !doubt.unparsed {
-                        pattern.leave_out(Class::Garbled);
+                    if !(doubt.fragment || doubt.unparsed) {
+                        pattern.leave_out(Class::Opaque);
                     }
                 }
                 (Key::Netns, Source::Listed(listed)) => {

@@ -5,13 +5,11 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::block::Block;
 use crate::cgroup::CgroupId;
 use crate::error::Fault;
 use crate::facts::Facts;
 use crate::failsafe::{self, Way};
 use crate::family::{Family, FamilySet};
-use crate::head::Head;
 use crate::hook::Hook;
 use crate::index::{Index, Search};
 use crate::lexer::{Word, Words};
@@ -526,17 +524,16 @@ impl<M: Memory> Policy<M> {
         packet: &Packet,
         mut audited: impl FnMut(usize, Option<Slot>),
     ) -> (Decision, Option<Slot>) {
-        let decide = |index: usize, block: &Block<M>, head: Head| {
-            let verb = block.verb(head);
+        let decide = |index: usize, verb: Verb, slot: Option<Slot>| {
             if verb == Verb::Audit {
-                audited(index, head.slot);
+                audited(index, slot);
                 return None;
             }
             let decision = Decision {
                 verb,
                 decider: Decider::Rule(index),
             };
-            Some((decision, head.slot))
+            Some((decision, slot))
         };
         if let Some(decided) = self.find(packet, decide) {
             return decided;
@@ -567,19 +564,15 @@ impl<M: Memory> Policy<M> {
         }
     }
 
-    /// Calls `decide` for each rule that is for the packet, in their order, with its index, until it returns
-    /// something.
+    /// Calls `decide` for each rule that is for the packet, in their order, with its index, its verb and its
+    /// slot, until it returns something.
     #[inline]
     fn find<R>(
         &self,
         packet: &Packet,
-        mut decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+        mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Option<R> {
-        let find = |index: &Index<M>| {
-            index.find(&self.rules, &self.sets, packet, |at, block, head| {
-                decide(at, block, head)
-            })
-        };
+        let find = |index: &Index<M>| index.find(&self.rules, &self.sets, packet, &mut decide);
         match self.index.as_ref().map_or(Search::From(0), find) {
             Search::Decided(decided) => Some(decided),
             Search::Nobody => None,
@@ -594,7 +587,7 @@ impl<M: Memory> Policy<M> {
         &self,
         packet: &Packet,
         first: usize,
-        mut decide: impl FnMut(usize, &Block<M>, Head) -> Option<R>,
+        mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Option<R> {
         let probe = Probe::new(packet);
         let mut start = 0usize;
@@ -602,7 +595,8 @@ impl<M: Memory> Policy<M> {
             let passed = first.saturating_sub(start);
             for (place, head) in block.heads().iter().enumerate().skip(passed) {
                 if block.speaks_of(*head, &self.sets, &probe) {
-                    let result = decide(start.saturating_add(place), block, *head);
+                    let index = start.saturating_add(place);
+                    let result = decide(index, block.verb(*head), head.slot);
                     if result.is_some() {
                         return result;
                     }

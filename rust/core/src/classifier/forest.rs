@@ -13,7 +13,7 @@ use super::key::Key;
 use super::mask::Mask;
 use super::record::Record;
 use super::word::Word;
-use super::Group;
+use super::{Found, Group};
 
 /// How many nodes are below each other at most.
 pub(super) const DEPTH: usize = 6;
@@ -130,7 +130,7 @@ pub(crate) struct Forest<A: Word, M: Memory> {
     pub(super) tables: M::List<Table<A>>,
     pub(super) nodes: M::List<Node>,
     /// For each class of packets
-    pub(super) roots: [M::List<Root>; 4],
+    pub(super) roots: [M::List<Root>; 3],
     /// A bit for each extra field that a table asks for
     pub(super) extras: u8,
 }
@@ -150,9 +150,8 @@ impl<A: Word, M: Memory> Default for Forest<A, M> {
 }
 
 impl<A: Word, M: Memory> Forest<A, M> {
-    /// The number of the first rule, of those from `from` on, that is for the packet with this key, at this
-    /// hook. `is_for` is asked about rules that may be, and told whether it is known that they are. Any
-    /// context.
+    /// The first rule, of those from number `from` on, that is for the packet with this key, at this hook.
+    /// `is_for` is asked about rules that may be, and told whether it is known that they are. Any context.
     #[inline(always)]
     pub(super) fn first(
         &self,
@@ -160,7 +159,7 @@ impl<A: Word, M: Memory> Forest<A, M> {
         (hook, netns): (Hook, NetnsId),
         from: u32,
         mut is_for: impl FnMut(u32, bool) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<Found> {
         let plain = key.class.is_plain();
         let fits = |record: &Record<A>| {
             let rule = record.rule();
@@ -178,7 +177,11 @@ impl<A: Word, M: Memory> Forest<A, M> {
             }
         }
         // There is none with that number if none was found.
-        Some(self.records.get(search.best as usize)?.rule())
+        let record = self.records.get(search.best as usize)?;
+        Some(Found {
+            number: record.rule(),
+            verb: record.verb(),
+        })
     }
 
     #[inline]

@@ -15,26 +15,23 @@ pub(crate) enum Class {
     Ports,
     /// Everything, and it has no ports.
     Portless,
-    /// It is a later fragment: what its transport header has is in another one.
-    Fragment,
-    /// Its addresses, and not all of the rest.
-    Garbled,
+    /// Its addresses, and not all of the rest: it is a later fragment, or cannot be parsed.
+    Opaque,
 }
 
 impl Class {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Ports, Self::Portless, Self::Fragment, Self::Garbled];
+    pub(crate) const ALL: [Self; 3] = [Self::Ports, Self::Portless, Self::Opaque];
 
     /// The class of a packet; [`None`] if it does not even show addresses.
     #[inline(always)]
     pub(crate) fn of(packet: &Packet) -> Option<Self> {
         packet.headers.addrs?;
         Some(match packet.headers.transport {
-            _ if packet.headers.unparsed.is_some() => Self::Garbled,
+            _ if packet.headers.unparsed.is_some() => Self::Opaque,
             Transport::Ports { .. } => Self::Ports,
             Transport::Icmp { .. } | Transport::Other => Self::Portless,
-            Transport::LaterFragment => Self::Fragment,
-            Transport::Unreadable => Self::Garbled,
+            Transport::LaterFragment | Transport::Unreadable => Self::Opaque,
         })
     }
 

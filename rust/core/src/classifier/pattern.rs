@@ -10,10 +10,11 @@ use crate::memory::{Memory, NoMemory};
 use crate::netns::NetnsMatch;
 use crate::port::PortRange;
 use crate::proto::Protocol;
+use crate::rule::Verb;
 
 use super::grow::Grower;
 use super::key::{digest, Class, Extra};
-use super::record::{Record, Role, ALL_PORTS};
+use super::record::{Record, Role, ALL_PORTS, RULES};
 use super::word::Word;
 use super::{Group, Side};
 
@@ -118,6 +119,7 @@ impl Ranges<u16> {
 /// Which packets a rule is for, as far as a classifier can tell.
 pub(crate) struct Pattern {
     family: Family,
+    verb: Verb,
     hooks: HookSet,
     side: Side,
     source: Ranges<u128>,
@@ -138,6 +140,7 @@ impl Pattern {
     pub(super) const fn any(family: Family) -> Self {
         Self {
             family,
+            verb: Verb::Allow,
             hooks: HookSet::EMPTY,
             side: Side::Both,
             source: Ranges::all(0),
@@ -157,8 +160,9 @@ impl Pattern {
         self.family
     }
 
-    /// Begins with all packets at these hooks.
-    pub(crate) fn begin(&mut self, hooks: HookSet) {
+    /// Begins with all packets at these hooks, for a rule with this verb.
+    pub(crate) fn begin(&mut self, verb: Verb, hooks: HookSet) {
+        self.verb = verb;
         self.hooks = hooks;
         self.side = Side::Both;
         self.source.begin();
@@ -264,6 +268,9 @@ impl Pattern {
         grower: &mut Grower<A, M>,
         rule: u32,
     ) -> Result<(), NoMemory> {
+        if rule >= RULES {
+            return Err(NoMemory);
+        }
         let Self {
             source,
             dest,
@@ -294,11 +301,11 @@ impl Pattern {
                 hooks: self.hooks,
                 side: self.side,
             },
-            classes: self.classes & 0xf,
+            classes: self.classes & 0b111,
             extra: self.extra,
             value: self.value,
         };
-        let mut record = Record::any(rule);
+        let mut record = Record::any(rule, self.verb);
         for from in source.iter() {
             let (from, len, exact_source) = from.map_or((A::ZERO, 0, true), prefix);
             record.source_len = len;

@@ -2,6 +2,8 @@
 
 //! What a classifier knows of a rule.
 
+use crate::rule::Verb;
+
 use super::key::{Class, Extra, Key};
 use super::word::Word;
 use super::Group;
@@ -20,19 +22,31 @@ pub(super) struct Record<A: Word> {
     pub(super) proto: u8,
     /// Which bits of the protocol count: all or none
     pub(super) proto_mask: u8,
-    /// The rule's number, and [`INEXACT`]
+    /// The rule's number, its verb, and [`INEXACT`]
     rule: u32,
 }
 
 /// A rule may be for such packets only: it must be asked itself.
 const INEXACT: u32 = 1 << 31;
+/// The verbs that most rules have; others must be looked up.
+const ALLOW: u32 = 1 << 29;
+const DENY: u32 = 2 << 29;
+const VERBS: u32 = ALLOW | DENY;
+
+/// More than the highest number of a rule.
+pub(super) const RULES: u32 = 1 << 29;
 
 /// A range of ports that has all of them.
 pub(super) const ALL_PORTS: (u16, u16) = (0, u16::MAX);
 
 impl<A: Word> Record<A> {
-    /// For all packets.
-    pub(super) fn any(rule: u32) -> Self {
+    /// For all packets. The rule's number is less than [`RULES`].
+    pub(super) fn any(rule: u32, verb: Verb) -> Self {
+        let verb = match verb {
+            Verb::Allow => ALLOW,
+            Verb::Deny => DENY,
+            Verb::Reject(_) | Verb::Audit | Verb::Queue(_) => 0,
+        };
         Self {
             addrs: A::pair(A::ZERO, A::ZERO),
             sport: ALL_PORTS,
@@ -41,7 +55,7 @@ impl<A: Word> Record<A> {
             dest_len: 0,
             proto: 0,
             proto_mask: 0,
-            rule,
+            rule: rule | verb,
         }
     }
 
@@ -55,7 +69,17 @@ impl<A: Word> Record<A> {
     /// The rule's number.
     #[inline]
     pub(super) fn rule(&self) -> u32 {
-        self.rule & !INEXACT
+        self.rule & RULES.wrapping_sub(1)
+    }
+
+    /// Its verb, if that is one of those that most rules have.
+    #[inline]
+    pub(super) fn verb(&self) -> Option<Verb> {
+        match self.rule & VERBS {
+            ALLOW => Some(Verb::Allow),
+            DENY => Some(Verb::Deny),
+            _ => None,
+        }
     }
 
     /// Whether the rule is for a packet of these classes that it [fits](Self::fits), if it is plain.
