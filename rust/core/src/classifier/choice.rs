@@ -53,13 +53,17 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// How many slots a table of so many rules should have: half as many more as there are values, or as many
-    /// for packets that need not be quick.
+    /// How many slots a table of so many rules should have: half as many more as there are values, or for
+    /// packets that need not be quick a quarter of them.
     pub(super) fn slots(&self, rules: usize, class: Class) -> u32 {
         let values = (self.values as usize).saturating_mul(rules);
         let values = values.checked_div(self.rules).unwrap_or(rules);
-        let more = if class.is_plain() { values / 2 } else { 0 };
-        values.saturating_add(more).clamp(2, MOST_SLOTS) as u32
+        let slots = if class.is_plain() {
+            values.saturating_add(values / 2)
+        } else {
+            values / 4
+        };
+        slots.clamp(2, MOST_SLOTS) as u32
     }
 }
 

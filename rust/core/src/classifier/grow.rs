@@ -19,8 +19,9 @@ use super::record::{Record, Role, ALL_PORTS};
 use super::word::Word;
 use super::Group;
 
-/// So many rules are as well looked at one after the other.
+/// So many rules are as well looked at one after the other; and so many for packets that need not be quick.
 const SHORT: usize = 8;
+const LONG: usize = 32;
 /// Most tables of a node, without its list
 const TABLES: usize = 7;
 /// When there are so many copies for each record, no more are made: those of one node may have copies in
@@ -171,7 +172,7 @@ impl<A: Word, M: Memory> Grower<A, M> {
         self.work.truncate(start.saturating_add(len));
         let mut left = len;
         for _ in 0..TABLES {
-            if left <= SHORT {
+            if left <= longest(class) {
                 break;
             }
             let records = self.work.get(start..start.saturating_add(left));
@@ -321,7 +322,7 @@ impl<A: Word, M: Memory> Grower<A, M> {
                 Content::Nothing
             } else if count == 1 {
                 Content::Record(self.work.get(start).copied().unwrap_or(0))
-            } else if count <= SHORT || count >= self.taken.len() || depth >= DEPTH {
+            } else if count <= longest(class) || count >= self.taken.len() || depth >= DEPTH {
                 self.list(start, count)?
             } else {
                 for more in 0..count {
@@ -388,6 +389,15 @@ impl<A: Word, M: Memory> Grower<A, M> {
         let node = number(self.forest.nodes.len())?;
         self.forest.nodes.push(Node::default())?;
         Ok(node)
+    }
+}
+
+/// How many rules are looked at one after the other rather than told apart.
+fn longest(class: Class) -> usize {
+    if class.is_plain() {
+        SHORT
+    } else {
+        LONG
     }
 }
 

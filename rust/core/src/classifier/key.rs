@@ -152,10 +152,10 @@ impl<A: Word> Key<A> {
         }
     }
 
-    /// The value of an extra field.
+    /// The value of the extra field with this number.
     #[inline]
-    pub(crate) fn extra(&self, extra: Extra) -> u32 {
-        let place = extra as usize & 7;
+    pub(super) fn extra(&self, extra: u8) -> u32 {
+        let place = usize::from(extra & 7);
         self.extras.get(place).copied().unwrap_or(0)
     }
 }

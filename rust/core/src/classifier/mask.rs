@@ -120,31 +120,36 @@ impl Ports {
 #[derive(Clone, Copy)]
 pub(super) struct Mask<A: Word> {
     addrs: A::Pair,
+    /// Ports and protocol, and where no packet has any bit of these the number of the extra field
     rest: u64,
-    extra: Extra,
 }
+
+/// Where that number begins in it.
+const EXTRA: u32 = 8;
 
 impl<A: Word> Mask<A> {
     pub(super) fn of(shape: Shape) -> Self {
         let port = |len: u8| (u32::mask(len) >> 16) as u16;
+        let proto = if shape.proto { u8::MAX } else { 0 };
+        let extra = u64::from(shape.extra as u8).wrapping_shl(EXTRA);
         Self {
             addrs: A::pair(A::mask(shape.source), A::mask(shape.dest)),
-            rest: rest(
-                port(shape.sport),
-                port(shape.dport),
-                if shape.proto { u8::MAX } else { 0 },
-            ),
-            extra: shape.extra,
+            rest: rest(port(shape.sport), port(shape.dport), proto) | extra,
         }
+    }
+
+    /// The number of the extra field.
+    #[inline(always)]
+    fn extra(&self) -> u8 {
+        self.rest.wrapping_shr(EXTRA) as u8
     }
 
     /// The hash of a packet's bits.
     #[inline(always)]
     pub(super) fn hash(&self, key: &Key<A>) -> u64 {
-        let extra = if self.extra == Extra::None {
-            0
-        } else {
-            key.extra(self.extra)
+        let extra = match self.extra() {
+            0 => 0,
+            extra => key.extra(extra),
         };
         self.hash_of(key.addrs, key.rest, extra)
     }
@@ -154,7 +159,7 @@ impl<A: Word> Mask<A> {
     fn hash_of(&self, addrs: A::Pair, rest: u64, extra: u32) -> u64 {
         let rest = (rest & self.rest).wrapping_mul(0xff51_afd7_ed55_8ccd);
         let mut mixed = A::mix(addrs, self.addrs) ^ rest.rotate_left(32);
-        if self.extra != Extra::None {
+        if self.extra() != 0 {
             mixed ^= u64::from(extra).wrapping_mul(0x8ebc_6af0_9c88_c6e3);
         }
         (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
