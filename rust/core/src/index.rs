@@ -9,10 +9,8 @@ use crate::block::Block;
 use crate::classifier::{Classifier, Found, Key, Word};
 use crate::family::Family;
 use crate::head::Head;
-use crate::hook::Hook;
 use crate::matcher::Probe;
 use crate::memory::{List, Memory, NoMemory};
-use crate::netns::NetnsId;
 use crate::packet::Packet;
 use crate::rule::Verb;
 use crate::rules::Rules;
@@ -431,42 +429,6 @@ impl<M: Memory> Index<M> {
         }
     }
 
-    /// The first of the first rules, of those from number `from` on, that is for the packet.
-    #[inline(always)]
-    fn old<A: Word>(
-        &self,
-        key: &Key<A>,
-        hook: (Hook, NetnsId),
-        from: u32,
-        sets: &Sets<M>,
-        packet: &Packet,
-    ) -> Option<Found> {
-        let first = &*self.first;
-        if self.gone.is_empty() {
-            let classifier = &first.classifier;
-            return classifier.first(key, hook, from, |number, known| {
-                known || first.speaks_of(number, sets, packet)
-            });
-        }
-        self.old_but_gone(key, hook, from, sets, packet)
-    }
-
-    /// The same where some are gone.
-    #[inline(never)]
-    fn old_but_gone<A: Word>(
-        &self,
-        key: &Key<A>,
-        hook: (Hook, NetnsId),
-        from: u32,
-        sets: &Sets<M>,
-        packet: &Packet,
-    ) -> Option<Found> {
-        let first = &*self.first;
-        first.classifier.first(key, hook, from, |number, known| {
-            !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
-        })
-    }
-
     #[inline]
     fn find_by<A: Word, R>(
         &self,
@@ -476,37 +438,60 @@ impl<M: Memory> Index<M> {
         mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Search<R> {
         let first = &*self.first;
-        let hook = (packet.hook, packet.netns);
         let later = self.later.classifier.as_ref();
         let extras = later.map_or(0, Classifier::extras::<A>) | first.classifier.extras::<A>();
         let Some(key) = Key::<A>::of(packet, extras) else {
             return Search::From(0);
         };
-        let mut undecided = 0u32;
-        let Some(classifier) = later else {
-            let mut from = 0;
-            while let Some(found) = self.old(&key, hook, from, sets, packet) {
-                let index = self.index(found.number);
-                let told = first.told(found);
-                let decided = told.and_then(|(verb, slot)| decide(index, verb, slot));
-                if let Some(decided) = decided {
-                    return Search::Decided(decided);
-                }
-                undecided = undecided.wrapping_add(1);
-                if undecided == PATIENCE {
-                    return Search::From(index.saturating_add(1));
-                }
-                from = found.number.saturating_add(1);
+        if later.is_some() || !self.gone.is_empty() {
+            return self.find_edited(rules, sets, packet, &key, decide);
+        }
+        let hook = (packet.hook, packet.netns);
+        let (mut from, mut undecided) = (0, 0u32);
+        loop {
+            let found = first.classifier.first(&key, hook, from, |number, known| {
+                known || first.speaks_of(number, sets, packet)
+            });
+            let Some(found) = found else {
+                return Search::Nobody;
+            };
+            let index = first.index(found.number) as usize;
+            let told = first.told(found);
+            if let Some(decided) = told.and_then(|(verb, slot)| decide(index, verb, slot)) {
+                return Search::Decided(decided);
             }
-            return Search::Nobody;
+            undecided = undecided.wrapping_add(1);
+            if undecided == PATIENCE {
+                return Search::From(index.saturating_add(1));
+            }
+            from = found.number.saturating_add(1);
+        }
+    }
+
+    /// The same where rules came or went.
+    #[inline(never)]
+    fn find_edited<A: Word, R>(
+        &self,
+        rules: &Rules<M>,
+        sets: &Sets<M>,
+        packet: &Packet,
+        key: &Key<A>,
+        mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
+    ) -> Search<R> {
+        let first = &*self.first;
+        let hook = (packet.hook, packet.netns);
+        let old = |from: u32| {
+            first.classifier.first(key, hook, from, |number, known| {
+                !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
+            })
         };
-        let old = |from: u32| self.old(&key, hook, from, sets, packet);
         let newcomer = |number: u32| {
             let newcomer = self.later.rules.get(number as usize)?;
             Some((newcomer, newcomer.of(rules)?))
         };
         let new = |from: u32| {
-            let found = classifier.first(&key, hook, from, |number, known| {
+            let classifier = self.later.classifier.as_ref()?;
+            let found = classifier.first(key, hook, from, |number, known| {
                 known
                     || newcomer(number).is_some_and(|(_, (block, head))| {
                         block.speaks_of(head, sets, &Probe::new(packet))
@@ -515,22 +500,23 @@ impl<M: Memory> Index<M> {
             found.map(|found| found.number)
         };
         let (mut next_old, mut next_new) = (old(0), new(0));
+        let mut undecided = 0u32;
         loop {
             let came = next_new.and_then(newcomer);
-            let (index, decided) = match (next_old, came) {
-                (Some(found), came) if came.is_none_or(|(came, _)| found.number < came.before) => {
+            let is_first = |found: &Found| came.is_none_or(|(came, _)| found.number < came.before);
+            let next = next_old.filter(is_first);
+            let (index, decided) = match (next, came) {
+                (Some(found), _) => {
                     let index = self.index(found.number);
                     let told = first.told(found);
-                    (
-                        index,
-                        told.and_then(|(verb, slot)| decide(index, verb, slot)),
-                    )
+                    let decided = told.and_then(|(verb, slot)| decide(index, verb, slot));
+                    (index, decided)
                 }
-                (_, Some((came, (block, head)))) => {
+                (None, Some((came, (block, head)))) => {
                     let index = came.index as usize;
                     (index, decide(index, block.verb(head), head.slot))
                 }
-                (_, None) => return Search::Nobody,
+                (None, None) => return Search::Nobody,
             };
             if let Some(decided) = decided {
                 return Search::Decided(decided);
@@ -539,11 +525,9 @@ impl<M: Memory> Index<M> {
             if undecided == PATIENCE {
                 return Search::From(index.saturating_add(1));
             }
-            match (next_old, came) {
-                (Some(found), came) if came.is_none_or(|(came, _)| found.number < came.before) => {
-                    next_old = old(found.number.saturating_add(1));
-                }
-                _ => next_new = next_new.and_then(|number| new(number.saturating_add(1))),
+            match next {
+                Some(found) => next_old = old(found.number.saturating_add(1)),
+                None => next_new = next_new.and_then(|number| new(number.saturating_add(1))),
             }
         }
     }

@@ -158,17 +158,13 @@ impl<A: Word, M: Memory> Forest<A, M> {
         key: &Key<A>,
         (hook, netns): (Hook, NetnsId),
         from: u32,
-        mut is_for: impl FnMut(u32, bool) -> bool,
+        is_for: impl FnMut(u32, bool) -> bool,
     ) -> Option<Found> {
-        let plain = key.class.is_plain();
-        let fits = |record: &Record<A>| {
-            let rule = record.rule();
-            record.fits(key) && rule >= from && is_for(rule, plain & record.is_exact())
-        };
         let mut search = Search {
             forest: self,
             key,
-            fits,
+            from,
+            is_for,
             best: u32::MAX,
         };
         for root in self.roots.get(key.class as usize)?.iter() {
@@ -207,12 +203,24 @@ impl<A: Word, M: Memory> Forest<A, M> {
 struct Search<'a, A: Word, M: Memory, F> {
     forest: &'a Forest<A, M>,
     key: &'a Key<A>,
-    fits: F,
+    from: u32,
+    is_for: F,
     /// The first one that was found so far
     best: u32,
 }
 
-impl<A: Word, M: Memory, F: FnMut(&Record<A>) -> bool> Search<'_, A, M, F> {
+impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
+    /// Whether there is such a record, and its rule is for the packet.
+    #[inline(always)]
+    fn fits(&mut self, number: u32) -> bool {
+        let Some(record) = self.forest.records.get(number as usize) else {
+            return false;
+        };
+        // A call for each record would cost more than the comparison.
+        let known = self.key.class.is_plain() & record.is_exact();
+        record.fits(self.key) && record.rule() >= self.from && (self.is_for)(record.rule(), known)
+    }
+
     /// Looks below a node.
     #[inline(always)]
     fn go(&mut self, node: u32) {
@@ -259,8 +267,7 @@ impl<A: Word, M: Memory, F: FnMut(&Record<A>) -> bool> Search<'_, A, M, F> {
                 if number >= self.best {
                     break;
                 }
-                let record = forest.records.get(number as usize);
-                if record.is_some_and(&mut self.fits) {
+                if self.fits(number) {
                     self.best = number;
                     break;
                 }
