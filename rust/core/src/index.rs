@@ -57,7 +57,6 @@ struct First<M: Memory> {
     blocks: M::List<M::Shared<Block<M>>>,
     /// How many rules there are before each block
     starts: M::List<u32>,
-    /// Which rules have which slots
     owners: Owners<M>,
     /// How many bytes the blocks take
     bytes: usize,
@@ -155,7 +154,7 @@ impl<M: Memory> First<M> {
         })
     }
 
-    /// The number of the rule that had the slot of `rule`.
+    /// The number of the rule with the slot of `rule`.
     fn number_of(&self, rule: &Head) -> Option<u32> {
         let slot = rule.slot?;
         let number = match &self.owners {

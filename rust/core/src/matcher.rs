@@ -647,8 +647,11 @@ impl<M: Memory> Matches<M> {
                     } else {
                         Class::Portless
                     });
-                    if !(doubt.fragment || doubt.unparsed) {
-                        pattern.leave_out(Class::Opaque);
+                    if !doubt.fragment {
+                        pattern.leave_out(Class::Fragment);
+                    }
+                    if !doubt.unparsed {
+                        pattern.leave_out(Class::Garbled);
                     }
                 }
                 (Key::Netns, Source::Listed(listed)) => {

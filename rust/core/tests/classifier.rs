@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ctrfw_core::hook::Hook;
 use ctrfw_core::memory::Heap;
-use ctrfw_core::packet::Packet;
+use ctrfw_core::packet::{Packet, Reason, Transport};
 use ctrfw_core::policy::Policy;
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::rule::Decider;
@@ -36,10 +36,19 @@ impl Numbers {
         let (a, b) = (octet(self), octet(self));
         let (from, to) = (format!("10.0.{a}.{b}"), format!("10.{b}.0.{a}"));
         let port = self.below(40) as u16;
-        on_host(
+        let mut packet = on_host(
             Hook::Forward,
             ported(Protocol::TCP, (&from, 1), (&to, port)),
-        )
+        );
+        match self.below(8) {
+            0 => packet.headers.transport = Transport::LaterFragment,
+            1 => {
+                packet.headers.transport = Transport::Unreadable;
+                packet.headers.unparsed = Some(Reason::ShortTransport);
+            }
+            _ => {}
+        }
+        packet
     }
 
     fn rule(&mut self) -> String {
@@ -67,12 +76,20 @@ fn found(policy: &Policy<Heap>, packet: &Packet) -> Option<usize> {
     }
 }
 
-/// So many packets have what the list says.
+/// So many packets have what the list says, and are counted where their rule is.
 fn agree(table: &Policy<Heap>, numbers: &mut Numbers, packets: usize) {
     for _ in 0..packets {
         let packet = numbers.packet();
         let expected = listed(table, &packet);
         assert_eq!(found(table, &packet), expected, "{packet:?}");
+        if let Some(index) = expected {
+            let (decision, slot) = table.judge(&packet, |_, _| ());
+            assert_eq!(
+                Some(decision.verb),
+                table.rules().get(index).map(|rule| rule.verb)
+            );
+            assert_eq!(Some(slot), table.slots().nth(index));
+        }
     }
 }
 

@@ -130,7 +130,7 @@ pub(crate) struct Forest<A: Word, M: Memory> {
     pub(super) tables: M::List<Table<A>>,
     pub(super) nodes: M::List<Node>,
     /// For each class of packets
-    pub(super) roots: [M::List<Root>; 3],
+    pub(super) roots: [M::List<Root>; 4],
     /// A bit for each extra field that a table asks for
     pub(super) extras: u8,
 }
@@ -203,6 +203,7 @@ impl<A: Word, M: Memory> Forest<A, M> {
 struct Search<'a, A: Word, M: Memory, F> {
     forest: &'a Forest<A, M>,
     key: &'a Key<A>,
+    /// Rules before this number are not looked for.
     from: u32,
     is_for: F,
     /// The first one that was found so far
@@ -210,13 +211,13 @@ struct Search<'a, A: Word, M: Memory, F> {
 }
 
 impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
-    /// Whether there is such a record, and its rule is for the packet.
+    /// Whether there is such a record, and its rule is to be looked for and is for the packet.
+    // A call for each record would cost more than the comparison.
     #[inline(always)]
     fn fits(&mut self, number: u32) -> bool {
         let Some(record) = self.forest.records.get(number as usize) else {
             return false;
         };
-        // A call for each record would cost more than the comparison.
         let known = self.key.class.is_plain() & record.is_exact();
         record.fits(self.key) && record.rule() >= self.from && (self.is_for)(record.rule(), known)
     }

@@ -98,7 +98,9 @@ impl<A: Word, M: Memory> Grower<A, M> {
         let alike = self.are_alike();
         for class in Class::ALL {
             let roots = match (&self.forest.roots, class) {
-                ([first, ..], Class::Portless | Class::Opaque) if alike => first.duplicate()?,
+                ([first, ..], Class::Portless | Class::Fragment | Class::Garbled) if alike => {
+                    first.duplicate()?
+                }
                 _ => self.grow_class(class)?,
             };
             if let Some(place) = self.forest.roots.get_mut(class as usize) {

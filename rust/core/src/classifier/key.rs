@@ -15,23 +15,26 @@ pub(crate) enum Class {
     Ports,
     /// Everything, and it has no ports.
     Portless,
-    /// Its addresses, and not all of the rest: it is a later fragment, or cannot be parsed.
-    Opaque,
+    /// It is a later fragment: what its transport header has is in another one.
+    Fragment,
+    /// Its addresses, and not all of the rest.
+    Garbled,
 }
 
 impl Class {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Ports, Self::Portless, Self::Opaque];
+    pub(crate) const ALL: [Self; 4] = [Self::Ports, Self::Portless, Self::Fragment, Self::Garbled];
 
     /// The class of a packet; [`None`] if it does not even show addresses.
     #[inline(always)]
     pub(crate) fn of(packet: &Packet) -> Option<Self> {
         packet.headers.addrs?;
         Some(match packet.headers.transport {
-            _ if packet.headers.unparsed.is_some() => Self::Opaque,
+            _ if packet.headers.unparsed.is_some() => Self::Garbled,
             Transport::Ports { .. } => Self::Ports,
             Transport::Icmp { .. } | Transport::Other => Self::Portless,
-            Transport::LaterFragment | Transport::Unreadable => Self::Opaque,
+            Transport::LaterFragment => Self::Fragment,
+            Transport::Unreadable => Self::Garbled,
         })
     }
 
@@ -93,7 +96,7 @@ pub(crate) struct Key<A: Word> {
     extras: [u32; 8],
 }
 
-/// Ports and protocol as one number.
+/// Ports and protocol as one number, in which bits 8 to 32 are 0.
 #[inline]
 pub(super) fn rest(sport: u16, dport: u16, proto: u8) -> u64 {
     (u64::from(sport) << 48) | (u64::from(dport) << 32) | u64::from(proto)

@@ -120,7 +120,7 @@ impl Ports {
 #[derive(Clone, Copy)]
 pub(super) struct Mask<A: Word> {
     addrs: A::Pair,
-    /// Ports and protocol, and where no packet has any bit of these the number of the extra field
+    /// Ports and protocol as [`rest`] makes them, and in bits that are 0 there the number of the extra field
     rest: u64,
 }
 

@@ -301,7 +301,7 @@ impl Pattern {
                 hooks: self.hooks,
                 side: self.side,
             },
-            classes: self.classes & 0b111,
+            classes: self.classes & 0xf,
             extra: self.extra,
             value: self.value,
         };
