@@ -111,11 +111,21 @@ class Engine:
         if self._daemon is None:
             return
         if self._daemon.poll() is None:
-            ids = docker("ps", "-aq").split()
-            if ids:
-                docker("rm", "-f", *ids)
+            self._remove()
             docker("network", "prune", "-f")
         self.terminate()
+
+    def _remove(self, tries: int = 6) -> None:
+        """Ends all containers; dockerd waits no more than ten seconds for the end of each."""
+        for left in reversed(range(tries)):
+            ids = docker("ps", "-aq").split()
+            if not ids:
+                return
+            try:
+                docker("rm", "-f", *ids)
+            except RuntimeError as error:
+                if not left or "did not receive an exit event" not in str(error):
+                    raise
 
     def terminate(self) -> None:
         """Ends the daemon, which stops its containers and keeps them."""
