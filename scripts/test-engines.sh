@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # test-engines.sh [ROW...]: tries the policies beside each engine, by default
-# beside all of them: each row in a guest of its own, as many at a time as
-# there are CPUs. Some run on the stock kernel, the others on User Mode Linux,
-# where all takes less than half of the time. LANE=stock or LANE=uml is for all
-# rows that are named.
+# beside all of them: each row in a guest of its own, three at a time for two
+# CPUs, as a row waits a good deal, if memory has room for them. Some run on the
+# stock kernel, the others on User Mode Linux, where all takes less than half of
+# the time. LANE=stock or LANE=uml is for all rows that are named.
 # Ends with one line "N passed, N failed", and tells whether
 # docs/compatibility.md says what was seen.
 set -euo pipefail
