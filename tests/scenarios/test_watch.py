@@ -57,7 +57,11 @@ class Watch:
         self.wait(lambda line: line["event"] == "loaded")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _trace: object
+    ) -> None:
+        if error is not None:
+            error.add_note(f"{counts()}; {self.log.read_text()}")
         if self.process.poll() is None:
             self.process.terminate()
             assert self.process.wait() == 0
@@ -296,10 +300,11 @@ def test_docker_restarts(docker: engine.Engine) -> None:
 
 def pod_knocks(watch: Watch) -> dict[str, Any]:
     """A container that knocks first of all; what was told of its address, or of its announcement."""
+    # A watch waits three seconds for Podman: until it answers, nobody is denied anything.
+    watch.wait_set("bridge.podman", "podman0")
     run("podman", "run", "-d", "--name", "pod", "tiny", *ask("10.88.0.1"))
     address = run("podman", "inspect", "-f", "{{.NetworkSettings.IPAddress}}", "pod")
     line = watch.wait_set("container.pod", address)
-    watch.wait_set("bridge.podman", "podman0")
     until(lambda: counts()[0] > 0, "it asks, perhaps again", SLOW)
     return line
 
