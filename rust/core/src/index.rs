@@ -439,9 +439,10 @@ impl<M: Memory> Index<M> {
         let first = &*self.first;
         let later = self.later.classifier.as_ref();
         let extras = later.map_or(0, Classifier::extras::<A>) | first.classifier.extras::<A>();
-        let Some(key) = Key::<A>::of(packet, extras) else {
+        let mut key = Key::<A>::new();
+        if !key.read(packet, extras) {
             return Search::From(0);
-        };
+        }
         if later.is_some() || !self.gone.is_empty() {
             return self.find_edited(rules, sets, packet, &key, decide);
         }

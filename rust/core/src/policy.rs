@@ -572,12 +572,15 @@ impl<M: Memory> Policy<M> {
         packet: &Packet,
         mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Option<R> {
-        let find = |index: &Index<M>| index.find(&self.rules, &self.sets, packet, &mut decide);
-        match self.index.as_ref().map_or(Search::From(0), find) {
-            Search::Decided(decided) => Some(decided),
-            Search::Nobody => None,
-            Search::From(first) => self.scan(packet, first, decide),
-        }
+        let first = match &self.index {
+            Some(index) => match index.find(&self.rules, &self.sets, packet, &mut decide) {
+                Search::Decided(decided) => return Some(decided),
+                Search::Nobody => return None,
+                Search::From(first) => first,
+            },
+            None => 0,
+        };
+        self.scan(packet, first, decide)
     }
 
     /// The same, but that rule by rule is asked, from the one with index `first` on.

@@ -110,28 +110,43 @@ pub(crate) fn digest(name: &[u8]) -> u32 {
 }
 
 impl<A: Word> Key<A> {
-    /// The fields of a packet, of the extra ones only `wanted`, a bit for each; [`None`] if it has no
-    /// addresses of this family.
+    /// A key into which no packet was read yet.
     #[inline(always)]
-    pub(crate) fn of(packet: &Packet, wanted: u8) -> Option<Self> {
+    pub(crate) fn new() -> Self {
+        Self {
+            addrs: A::pair(A::ZERO, A::ZERO),
+            rest: 0,
+            told: 0,
+            class: Class::Garbled,
+            extras: [0; 8],
+        }
+    }
+
+    /// Reads the fields of a packet, of the extra ones only `wanted`, a bit for each; whether it has
+    /// addresses of this family.
+    // A key that is returned is copied, and the copying waits until all that it is made of is stored.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, packet: &Packet, wanted: u8) -> bool {
         let headers = &packet.headers;
-        let (source, dest) = headers.addrs?;
+        let addrs = headers
+            .addrs
+            .and_then(|(source, dest)| Some(A::pair(A::of(source)?, A::of(dest)?)));
+        let (Some(addrs), Some(class)) = (addrs, Class::of(packet)) else {
+            return false;
+        };
         let (sport, dport, has) = match headers.transport {
             Transport::Ports { source, dest, .. } => (source, dest, u16::MAX),
             _ => (0, 0, 0),
         };
         let (proto, known) = headers.proto.map_or((0, 0), |proto| (proto.0, u8::MAX));
-        let mut key = Self {
-            addrs: A::pair(A::of(source)?, A::of(dest)?),
-            rest: rest(sport, dport, proto),
-            told: rest(has, has, known),
-            class: Class::of(packet)?,
-            extras: [0; 8],
-        };
+        self.addrs = addrs;
+        self.rest = rest(sport, dport, proto);
+        self.told = rest(has, has, known);
+        self.class = class;
         if wanted != 0 {
-            key.add_extras(packet, wanted);
+            self.add_extras(packet, wanted);
         }
-        Some(key)
+        true
     }
 
     #[inline(never)]
