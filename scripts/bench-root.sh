@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/mirror.sh"
 
-packages=(gcc libc6-dev libdpdk-dev pkgconf util-linux)
+packages=(g++ gcc libc6-dev libdpdk-dev pkgconf util-linux)
 
 fill() {
 	strap "$1" "${packages[@]}"

@@ -293,10 +293,15 @@ def lookup(figures: Figures, peers: dict) -> list[Check]:
         ours = figures.value(group, "ctrfw")
         best = min(known, key=lambda peer: known[peer])
         nanoseconds = known[best]
-        for peer in SINGLE:
-            here = figures.value(group, peer)
-            if here is not None and here < nanoseconds:
-                best, nanoseconds = f"{peer} here", here
+        here = {peer: figures.value(group, peer) for peer in {*SINGLE, *known}}
+        here = {peer: value for peer, value in here.items() if value is not None}
+        # Figures of another machine say less than the same program on this one.
+        if best in here:
+            nanoseconds = here.pop(best)
+            best = f"{best} here"
+        for peer, value in here.items():
+            if value < nanoseconds:
+                best, nanoseconds = f"{peer} here", value
         ratios.append(ours / nanoseconds)
         stands_in = "" if used == name else f" (by {used})"
         notes.append(f"{name}{stands_in} {short(ours)} / {short(nanoseconds)} {best}")

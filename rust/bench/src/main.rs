@@ -40,6 +40,9 @@ enum What {
         /// The program that measures DPDK's rte_acl
         #[arg(long, value_name = "PROGRAM")]
         rte_acl: Option<PathBuf>,
+        /// The program that measures the classifiers published with PextCuts
+        #[arg(long, value_name = "PROGRAM")]
+        classifiers: Option<PathBuf>,
         /// The processor that peers are bound to
         #[arg(long, default_value_t = 0)]
         cpu: usize,
@@ -117,6 +120,7 @@ fn run(what: What) -> Result<()> {
             out,
             classbench,
             rte_acl,
+            classifiers,
             cpu,
             rounds,
             sets,
@@ -126,6 +130,7 @@ fn run(what: What) -> Result<()> {
             let plan = Plan {
                 classbench,
                 rte_acl,
+                classifiers,
                 cpu,
                 rounds: rounds.into(),
                 only: sets,

@@ -30,11 +30,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts `program`, and has it build a set; what it looks up is this trace. `truth` is what must be
-    /// found for the first headers. Says why if it cannot.
+    /// Starts `program`, with further arguments, and has it build a set; what it looks up is this trace.
+    /// `truth` is what must be found for the first headers. Says why if it cannot.
     pub fn start(
         program: &Path,
         cpu: usize,
+        arguments: &[&str],
         set: &RuleSet,
         trace: &[Header],
         truth: &[usize],
@@ -44,6 +45,7 @@ impl Peer {
         let mut child = Command::new(program)
             .arg(&file)
             .arg(cpu.to_string())
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

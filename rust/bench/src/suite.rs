@@ -44,6 +44,8 @@ pub struct Plan {
     pub classbench: Option<PathBuf>,
     /// The program that measures rte_acl
     pub rte_acl: Option<PathBuf>,
+    /// The program that measures the classifiers published with PextCuts
+    pub classifiers: Option<PathBuf>,
     /// The processor that peers are bound to
     pub cpu: usize,
     /// Samples for each figure
@@ -276,45 +278,58 @@ impl Plan {
         engines: &mut Vec<Box<dyn Engine>>,
         figures: &mut Vec<Figure>,
     ) {
-        let most = PEERS[usize::from(set.v6)];
-        let Some(program) = self.rte_acl.as_ref().filter(|_| set.rules.len() <= most) else {
+        if set.rules.len() > PEERS[usize::from(set.v6)] {
             return;
-        };
-        let peer = match Peer::start(program, self.cpu, set, trace, truth) {
-            Ok(peer) => peer,
-            Err(error) => {
-                (self.say)(&format!("{}: rte_acl: {error:#}", set.name));
-                return;
+        }
+        let mut start =
+            |program: &Option<PathBuf>, name: &str, arguments: &[&str], how: [&str; 2]| {
+                let program = program.as_ref()?;
+                let peer = match Peer::start(program, self.cpu, arguments, set, trace, truth) {
+                    Ok(peer) => peer,
+                    Err(error) => {
+                        (self.say)(&format!("{}: {name}: {error:#}", set.name));
+                        return None;
+                    }
+                };
+                let group = format!("build {}", set.name);
+                figures.push(Figure::exact(group, name, "s", peer.seconds, how[0]));
+                let group = format!("memory {}", set.name);
+                let bytes = peer.bytes / set.rules.len() as f64;
+                figures.push(Figure::exact(group, name, "B/rule", bytes, how[1]));
+                Some(Rc::new(RefCell::new(peer)))
+            };
+        let how = ["rte_acl_build()", "DPDK's heap, rules included"];
+        if let Some(peer) = start(&self.rte_acl, "rte_acl", &[], how) {
+            for (name, word, single) in [
+                ("rte_acl scalar x1", "scalar 1", true),
+                ("rte_acl scalar x16", "scalar 16", false),
+                ("rte_acl AVX2 x1", "avx2 1", true),
+                ("rte_acl AVX2 x16", "avx2 16", false),
+            ] {
+                engines.push(Box::new(Variant {
+                    name,
+                    word,
+                    single,
+                    peer: peer.clone(),
+                }));
             }
-        };
-        let how = "rte_acl_build()";
-        figures.push(Figure::exact(
-            format!("build {}", set.name),
-            "rte_acl",
-            "s",
-            peer.seconds,
-            how,
-        ));
-        figures.push(Figure::exact(
-            format!("memory {}", set.name),
-            "rte_acl",
-            "B/rule",
-            peer.bytes / set.rules.len() as f64,
-            "DPDK's heap, rules included",
-        ));
-        let peer = Rc::new(RefCell::new(peer));
-        for (name, word, single) in [
-            ("rte_acl scalar x1", "scalar 1", true),
-            ("rte_acl scalar x16", "scalar 16", false),
-            ("rte_acl AVX2 x1", "avx2 1", true),
-            ("rte_acl AVX2 x16", "avx2 16", false),
-        ] {
-            engines.push(Box::new(Variant {
-                name,
-                word,
-                single,
-                peer: peer.clone(),
-            }));
+        }
+        if set.v6 {
+            return;
+        }
+        let how = [
+            "Classifier::Create()",
+            "Classifier::MemorySize(), and the rules",
+        ];
+        for name in ["PextCuts", "DynamicTuple"] {
+            if let Some(peer) = start(&self.classifiers, name, &[name], how) {
+                engines.push(Box::new(Variant {
+                    name,
+                    word: "1",
+                    single: true,
+                    peer,
+                }));
+            }
         }
     }
 }
