@@ -19,6 +19,11 @@ ONLY_IN_INIT_NET = re.compile(
     r"|regen_filesystems_string)\+"
 )
 
+# Memory of processes and of files, in which ctrfw has no part; where it has, it is named.
+OF_PROCESSES = re.compile(
+    r"\b(\w*filemap_\w+|handle_mm_fault|\w*anon_vma_\w+|vm_area_\w+|dup_mm\w*|do_mmap|begin_new_exec"
+    r"|load_elf_binary|bprm_execve)\+"
+)
 
 # What a namespace's array of generic pointers begins with (INITIAL_NET_GEN_PTRS)
 GENERIC_LENGTH = 13
@@ -71,7 +76,8 @@ class Suspect:
         """Whether it is to be taken seriously."""
         if self.names_module and not self.is_generic_array:
             return True
-        return not ONLY_IN_INIT_NET.search(self.text)
+        others = (ONLY_IN_INIT_NET, OF_PROCESSES)
+        return not any(other.search(self.text) for other in others)
 
 
 def now() -> int:

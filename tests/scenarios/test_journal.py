@@ -37,4 +37,5 @@ def test_no_memory_leaked(began: int) -> None:
         module.remove("br_netfilter")
     module.load()
     module.unload()
-    assert kmemleak.leaks(since=began) == []
+    leaks = kmemleak.leaks(since=began)
+    assert not leaks, "\n".join(leaks)
