@@ -291,17 +291,17 @@ def lookup(figures: Figures, peers: dict) -> list[Check]:
             continue
         group = f"throughput {used}"
         ours = figures.value(group, "ctrfw")
-        best = min(known, key=lambda peer: known[peer])
-        nanoseconds = known[best]
-        here = {peer: figures.value(group, peer) for peer in {*SINGLE, *known}}
-        here = {peer: value for peer, value in here.items() if value is not None}
+        published = min(known, key=lambda peer: known[peer])
+        times = {
+            f"{peer} here": here
+            for peer in (*SINGLE, *known)
+            if (here := figures.value(group, peer)) is not None
+        }
         # Figures of another machine say less than the same program on this one.
-        if best in here:
-            nanoseconds = here.pop(best)
-            best = f"{best} here"
-        for peer, value in here.items():
-            if value < nanoseconds:
-                best, nanoseconds = f"{peer} here", value
+        if f"{published} here" not in times:
+            times = {published: known[published], **times}
+        best = min(times, key=lambda peer: times[peer])
+        nanoseconds = times[best]
         ratios.append(ours / nanoseconds)
         stands_in = "" if used == name else f" (by {used})"
         notes.append(f"{name}{stands_in} {short(ours)} / {short(nanoseconds)} {best}")
