@@ -72,11 +72,11 @@ fn cgroup_of(
         Hook::PreRouting | Hook::LocalIn => {}
     }
     let headers = &packet.headers;
-    let Some((_, to)) = headers.addrs else {
+    let Some(addrs) = headers.addrs else {
         return SocketCgroup::Unknown;
     };
     // A socket that listens at all addresses is not for those of others.
-    if packet.hook == Hook::PreRouting && !state.net().takes(to, state.input()) {
+    if packet.hook == Hook::PreRouting && !state.net().takes(addrs.dest(), state.input()) {
         return SocketCgroup::NoSocket;
     }
     match (headers.transport, lookup) {

@@ -10,6 +10,7 @@ use ctrfw_core::family::Family;
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
 use rand::Rng as _;
 
@@ -178,10 +179,21 @@ impl Header {
         }
     }
 
-    fn headers(&self) -> Headers {
+    #[inline]
+    fn addrs(&self) -> AddrPair {
+        let (from, to) = (self.from, self.to);
+        if self.v6 {
+            AddrPair::v6(from.into(), to.into())
+        } else {
+            AddrPair::v4((from as u32).into(), (to as u32).into())
+        }
+    }
+
+    /// What ctrfw parses from a packet with it.
+    pub fn headers(&self) -> Headers {
         let proto = Protocol(self.proto);
         Headers {
-            addrs: Some((ip(self.v6, self.from), ip(self.v6, self.to))),
+            addrs: Some(self.addrs()),
             proto: Some(proto),
             transport: if proto.has_ports() {
                 Transport::Ports {

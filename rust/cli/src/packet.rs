@@ -16,6 +16,7 @@ use ctrfw_core::iface::{IfName, IfPattern, IFNAMSIZ};
 use ctrfw_core::lexer::{Word, Words};
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::value::Value as _;
 
@@ -163,7 +164,7 @@ impl Described {
         };
         Ok(Self {
             headers: Headers {
-                addrs: Some((from, to)),
+                addrs: AddrPair::new(from, to),
                 proto: Some(proto),
                 transport,
                 fragment: Fragment::No,
@@ -191,10 +192,7 @@ impl Described {
                 Hook::LocalOut => (IfName::default(), self.output),
                 Hook::Forward | Hook::PostRouting => (self.input, self.output),
             };
-            let family = self
-                .headers
-                .addrs
-                .map_or(Family::Ipv4, |(from, _)| family(from));
+            let family = self.headers.addrs.map_or(Family::Ipv4, AddrPair::family);
             Packet {
                 input,
                 output,

@@ -19,6 +19,7 @@ use ctrfw_core::loader::{LoadError, Loader, Refusal, Sink};
 use ctrfw_core::memory::{Heap, NoMemory};
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::parser::{Statement, Table};
 use ctrfw_core::policy::NO_EDIT;
 use ctrfw_core::proto::Protocol;
@@ -200,7 +201,7 @@ fn packet() -> impl Strategy<Value = Packet> {
                         _ => Family::Ipv4,
                     },
                     headers: Headers {
-                        addrs: addr.map(|addr| (addr, addr)),
+                        addrs: addr.and_then(|addr| AddrPair::new(addr, addr)),
                         proto: proto.map(Protocol),
                         transport,
                         fragment: if later {

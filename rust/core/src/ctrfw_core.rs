@@ -60,6 +60,7 @@ pub mod netns;
 mod number;
 mod packed;
 pub mod packet;
+pub mod pair;
 pub mod parser;
 pub mod period;
 pub mod policy;

@@ -81,11 +81,11 @@ fn write_number(to: &mut impl fmt::Write, key: &str, number: u64) -> fmt::Result
 /// The fields of the headers, each behind a blank.
 fn write_headers(to: &mut impl fmt::Write, headers: &Headers) -> fmt::Result {
     match headers.addrs {
-        Some((from, dest)) => {
+        Some(addrs) => {
             to.write_str(" src=")?;
-            KernelAddr(from).write(to)?;
+            KernelAddr(addrs.source()).write(to)?;
             to.write_str(" dst=")?;
-            KernelAddr(dest).write(to)?;
+            KernelAddr(addrs.dest()).write(to)?;
         }
         None => to.write_str(" src=- dst=-")?,
     }

@@ -123,8 +123,11 @@ pub(crate) fn passes(ways: &[Way], packet: &Packet, own: impl FnOnce(IpAddr) -> 
     };
     meant
         && (known
-            || packet
-                .headers
-                .addrs
-                .is_some_and(|(from, to)| own(if request { to } else { from })))
+            || packet.headers.addrs.is_some_and(|addrs| {
+                own(if request {
+                    addrs.dest()
+                } else {
+                    addrs.source()
+                })
+            }))
 }

@@ -151,8 +151,8 @@ impl Origin {
                 Self::Known(connection.to, connection.port.or(own))
             }
             // The first packet itself, or one that is in no connection, so that nobody translates it.
-            (Flow::Known(State::New | State::Untracked, None), Some((_, to))) => {
-                Self::Known(to, ports.map(|(_, dest)| dest))
+            (Flow::Known(State::New | State::Untracked, None), Some(addrs)) => {
+                Self::Known(addrs.dest(), ports.map(|(_, dest)| dest))
             }
             (Flow::Fragment, _) => Self::Fragment,
             (Flow::Known(..) | Flow::Unasked, _) => Self::Unknown,

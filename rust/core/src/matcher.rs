@@ -24,6 +24,7 @@ use crate::more;
 use crate::netns::{NetnsMatch, NetnsScope};
 use crate::packed::{apart, Packed, Reader, LIST, SET};
 use crate::packet::{Headers, Packet, Transport};
+use crate::pair::AddrPair;
 use crate::parser::{self, MatchText, OptionsText};
 use crate::port::PortRange;
 use crate::proto::Protocol;
@@ -262,8 +263,8 @@ impl<'a> Probe<'a> {
         Self {
             packet,
             bounds: Bounds::of(packet),
-            from: addrs.map(|(from, _)| from).into(),
-            to: addrs.map(|(_, to)| to).into(),
+            from: addrs.map(AddrPair::source).into(),
+            to: addrs.map(AddrPair::dest).into(),
             proto,
             ports: match transport {
                 Transport::Ports { source, dest, .. } => Some((source, dest)),

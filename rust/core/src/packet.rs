@@ -7,7 +7,7 @@
 //! [`Headers::unparsed`] tells why.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::cgroup::SocketCgroup;
 use crate::family::Family;
@@ -16,6 +16,7 @@ use crate::fragment::{Fragment, Place};
 use crate::hook::Hook;
 use crate::iface::IfName;
 use crate::netns::NetnsId;
+use crate::pair::AddrPair;
 use crate::proto::Protocol;
 
 /// Most extension headers that are followed before a packet counts as unparsed.
@@ -164,7 +165,7 @@ impl fmt::Display for Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// Source and destination address.
-    pub addrs: Option<(IpAddr, IpAddr)>,
+    pub addrs: Option<AddrPair>,
     /// The protocol of the payload, behind all extension headers.
     pub proto: Option<Protocol>,
     /// The transport header.
@@ -222,9 +223,9 @@ impl Headers {
         if version_ihl >> 4 != 4 {
             return Err(Reason::Version);
         }
-        self.addrs = Some((
-            IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
-            IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
+        self.addrs = Some(AddrPair::v4(
+            Ipv4Addr::new(s0, s1, s2, s3),
+            Ipv4Addr::new(d0, d1, d2, d3),
         ));
         let header_len = u32::from(version_ihl & 0xf) << 2;
         if header_len < 20 {
@@ -251,10 +252,7 @@ impl Headers {
         if version >> 4 != 6 {
             return Err(Reason::Version);
         }
-        self.addrs = Some((
-            IpAddr::V6(Ipv6Addr::from(from)),
-            IpAddr::V6(Ipv6Addr::from(to)),
-        ));
+        self.addrs = Some(AddrPair::v6(Ipv6Addr::from(from), Ipv6Addr::from(to)));
         self.len = total_len_v6(self.len, [p0, p1]).ok_or(Reason::TotalLength)?;
 
         let mut at = 40u32;

@@ -13,9 +13,8 @@
 //!
 //! Two CPUs that meet in one entry at the same moment may print a line too many.
 
-use core::net::IpAddr;
-
 use crate::packet::{Packet, Transport};
+use crate::pair::AddrPair;
 use crate::rule::Decider;
 
 /// How many entries a key may be in.
@@ -208,19 +207,10 @@ impl Secret {
     /// The hash of a packet's key: its addresses, its destination port (0 where it has none), and the
     /// statement that decided about it.
     pub fn hash(self, packet: &Packet, decider: Decider) -> u64 {
-        let words = |addr: IpAddr| match addr {
-            IpAddr::V4(addr) => (4, 0, u64::from(addr.to_bits())),
-            IpAddr::V6(addr) => {
-                let bits = addr.to_bits();
-                (6, (bits >> 64) as u64, bits as u64)
-            }
-        };
-        let (family, from, to) = match packet.headers.addrs {
-            Some((from, to)) => {
-                let ((family, f0, f1), (_, t0, t1)) = (words(from), words(to));
-                (family, (f0, f1), (t0, t1))
-            }
-            None => (0, (0, 0), (0, 0)),
+        let (family, [a, b, c, d]) = match packet.headers.addrs {
+            Some(AddrPair::V4(addrs)) => (4, [addrs, 0, 0, 0]),
+            Some(AddrPair::V6(addrs)) => (6, addrs),
+            None => (0, [0; 4]),
         };
         let port = match packet.headers.transport {
             Transport::Ports { dest, .. } => u64::from(dest),
@@ -233,10 +223,7 @@ impl Secret {
             Decider::Failsafe => (3, 0),
         };
         let statement = ((index as u64) << 2) | kind;
-        siphash(
-            self,
-            &[from.0, from.1, to.0, to.1, (family << 16) | port, statement],
-        )
+        siphash(self, &[a, b, c, d, (family << 16) | port, statement])
     }
 }
 

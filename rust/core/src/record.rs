@@ -3,8 +3,6 @@
 //! What is kept of a packet's passage until its trace line is printed: as few words as will do, of
 //! which each value is a valid one, so that they can be copied while somebody overwrites them.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use crate::event::TraceEvent;
 use crate::family::Family;
 use crate::fragment::Fragment;
@@ -12,6 +10,7 @@ use crate::hook::Hook;
 use crate::iface::IfName;
 use crate::netns::NetnsId;
 use crate::packet::{Headers, Packet, Reason, TcpFlags, Transport};
+use crate::pair::AddrPair;
 use crate::proto::Protocol;
 use crate::queue::{Queue, QueueNumber};
 use crate::reject::Answer;
@@ -74,27 +73,6 @@ fn byte<const N: u32>(word: u64) -> u8 {
 }
 
 /// The words of an address.
-#[inline]
-fn addr_words(addr: IpAddr) -> [u64; 2] {
-    match addr {
-        IpAddr::V4(addr) => [addr.to_bits().into(), 0],
-        IpAddr::V6(addr) => {
-            let bits = addr.to_bits();
-            [bits as u64, (bits >> 64) as u64]
-        }
-    }
-}
-
-fn addr(low: u64, high: u64, ipv6: bool) -> IpAddr {
-    if ipv6 {
-        IpAddr::V6(Ipv6Addr::from_bits(
-            (u128::from(high) << 64) | u128::from(low),
-        ))
-    } else {
-        IpAddr::V4(Ipv4Addr::from_bits(low as u32))
-    }
-}
-
 impl Record {
     /// What is to be kept of an event at `time` (nanoseconds), of a packet with the number `id`.
     #[inline]
@@ -114,15 +92,17 @@ impl Record {
         if event.mode == Mode::Audit {
             bits |= AUDIT;
         }
-        let (mut from, mut to) = ([0; 2], [0; 2]);
-        if let Some((source, dest)) = headers.addrs {
-            bits |= if source.is_ipv6() {
-                ADDRS | IPV6
-            } else {
-                ADDRS
-            };
-            (from, to) = (addr_words(source), addr_words(dest));
-        }
+        let addrs = match headers.addrs {
+            Some(AddrPair::V4(addrs)) => {
+                bits |= ADDRS;
+                [addrs, 0, 0, 0]
+            }
+            Some(AddrPair::V6(addrs)) => {
+                bits |= ADDRS | IPV6;
+                addrs
+            }
+            None => [0; 4],
+        };
         let mut proto = 0;
         if let Some(Protocol(number)) = headers.proto {
             bits |= PROTO;
@@ -178,10 +158,10 @@ impl Record {
             phys_in1,
             phys_out0,
             phys_out1,
-            from[0],
-            from[1],
-            to[0],
-            to[1],
+            addrs[0],
+            addrs[1],
+            addrs[2],
+            addrs[3],
             u64::from(packet.netns.inode) | (u64::from(headers.len) << 32),
             u64::from(first) | (u64::from(second) << 16) | (u64::from(offset) << 32),
             bytes,
@@ -196,7 +176,7 @@ impl Record {
 
     /// The passage that was recorded.
     pub fn passage(&self) -> Passage {
-        let [_, _, in0, in1, out0, out1, dev0, dev1, phys_in0, phys_in1, phys_out0, phys_out1, from0, from1, to0, to1, netns_len, transport, bytes, index] =
+        let [_, _, in0, in1, out0, out1, dev0, dev1, phys_in0, phys_in1, phys_out0, phys_out1, addrs0, addrs1, addrs2, addrs3, netns_len, transport, bytes, index] =
             self.0;
         let bits = u64::from(byte::<1>(bytes));
         let ipv6 = bits & IPV6 != 0;
@@ -207,7 +187,11 @@ impl Record {
             flags,
         };
         let headers = Headers {
-            addrs: (bits & ADDRS != 0).then(|| (addr(from0, from1, ipv6), addr(to0, to1, ipv6))),
+            addrs: (bits & ADDRS != 0).then_some(if ipv6 {
+                AddrPair::V6([addrs0, addrs1, addrs2, addrs3])
+            } else {
+                AddrPair::V4(addrs0)
+            }),
             proto: (bits & PROTO != 0).then(|| Protocol(byte::<2>(bytes))),
             transport: match byte::<3>(bytes) {
                 0 => Transport::Other,

@@ -5,8 +5,6 @@
 
 mod common;
 
-use std::net::IpAddr;
-
 use common::packet::{CONTAINER, HOST};
 use common::plan::plan;
 use common::text::policy;
@@ -20,6 +18,7 @@ use ctrfw_core::iface::IfName;
 use ctrfw_core::key::{Key, Names};
 use ctrfw_core::memory::Heap;
 use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::policy::Policy;
 use ctrfw_core::rule::Verb;
 use ctrfw_core::slot::Slot;
@@ -50,7 +49,7 @@ fn key_at(hook: Hook, family: Family, bytes: &[u8]) -> Option<(Key<'static>, u32
 }
 
 /// Addresses, protocol, and ports or ICMP type and code.
-type Asked = (Option<(IpAddr, IpAddr)>, Option<u8>, Option<(u16, u16)>);
+type Asked = (Option<AddrPair>, Option<u8>, Option<(u16, u16)>);
 
 /// What rules can ask of headers.
 fn asked(headers: &Headers) -> Asked {

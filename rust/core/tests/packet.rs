@@ -5,12 +5,13 @@
 mod common;
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 
 use common::plan::{plan, Extension, Network, Payload, Plan};
 use ctrfw_core::family::Family;
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::packet::{Headers, Reason, Source, TcpFlags, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
 use etherparse::{IpFragOffset, IpNumber, NetSlice, SlicedPacket, TransportSlice};
 use proptest::collection::vec;
@@ -247,18 +248,12 @@ fn check_by_etherparse(bytes: &[u8]) {
             if header.protocol() == IpNumber(51) {
                 return;
             }
-            let addrs = (
-                header.source_addr().into(),
-                header.destination_addr().into(),
-            );
+            let addrs = AddrPair::v4(header.source_addr(), header.destination_addr());
             (Family::Ipv4, addrs, slice.payload())
         }
         NetSlice::Ipv6(slice) => {
             let header = slice.header();
-            let addrs: (IpAddr, IpAddr) = (
-                header.source_addr().into(),
-                header.destination_addr().into(),
-            );
+            let addrs = AddrPair::v6(header.source_addr(), header.destination_addr());
             (Family::Ipv6, addrs, slice.payload())
         }
         NetSlice::Arp(_) => unreachable!(),
@@ -339,7 +334,10 @@ fn known_packets() {
     assert_eq!(
         parse(Family::Ipv4, &syn),
         Headers {
-            addrs: Some(([192, 0, 2, 1].into(), [198, 51, 100, 7].into())),
+            addrs: Some(AddrPair::v4(
+                [192, 0, 2, 1].into(),
+                [198, 51, 100, 7].into()
+            )),
             proto: Some(Protocol::TCP),
             transport: Transport::Ports {
                 source: 40000,
@@ -355,11 +353,11 @@ fn known_packets() {
         0x60, 0, 0, 0, 0, 8, 58, 64, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x20,
         1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 128, 0, 0, 0, 0, 7, 0, 1,
     ];
-    let addr = |last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+    let addr = |last| Ipv6Addr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
     assert_eq!(
         parse(Family::Ipv6, &echo),
         Headers {
-            addrs: Some((addr(1), addr(2))),
+            addrs: Some(AddrPair::v6(addr(1), addr(2))),
             proto: Some(Protocol::ICMPV6),
             transport: Transport::Icmp { kind: 128, code: 0 },
             fragment: Fragment::No,

@@ -5,8 +5,6 @@
 
 mod common;
 
-use std::net::IpAddr;
-
 use common::clauses;
 use common::oracle::{
     self, Addr, Addrs, Group, IcmpKind, Listed, Netns, Says, Seen, Shown, Tracked, Want,
@@ -24,6 +22,7 @@ use ctrfw_core::iface::{IfName, IfPattern};
 use ctrfw_core::matcher::{Doubt, Matches};
 use ctrfw_core::memory::Heap;
 use ctrfw_core::packet::{Headers, Packet, TcpFlags, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::parser::{Grammar, Trace, TraceStatement};
 use ctrfw_core::policy::Policy;
 use ctrfw_core::reject::{Reply, Unreachable};
@@ -412,7 +411,8 @@ proptest! {
             })
             .collect();
         let fragment = words.iter().any(|word| word.starts_with("fragment"));
-        if let Some((from, to)) = whole.addrs {
+        if let Some(addrs) = whole.addrs {
+            let (from, to) = (addrs.source(), addrs.dest());
             let not = if keep[7] { "!" } else { "" };
             let wanted = [(keep[2], "from", from), (keep[3], "to", to)];
             let wanted = wanted.into_iter().filter(|(keep, ..)| *keep);
@@ -532,7 +532,7 @@ fn packet(kind: &str) -> Packet {
         "version" => Headers::parse(Family::Ipv6, Plan::v4(tcp(80)).bytes().as_slice()),
         other => panic!("unknown packet {other}"),
     };
-    let v6 = kind.ends_with("v6") || matches!(headers.addrs, Some((IpAddr::V6(_), _)));
+    let v6 = kind.ends_with("v6") || matches!(headers.addrs, Some(AddrPair::V6(..)));
     at_forward(if v6 { Family::Ipv6 } else { Family::Ipv4 }, headers)
 }
 

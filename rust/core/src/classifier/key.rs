@@ -128,9 +128,7 @@ impl<A: Word> Key<A> {
     #[inline(always)]
     pub(crate) fn read(&mut self, packet: &Packet, wanted: u8) -> bool {
         let headers = &packet.headers;
-        let addrs = headers
-            .addrs
-            .and_then(|(source, dest)| Some(A::pair(A::of(source)?, A::of(dest)?)));
+        let addrs = headers.addrs.and_then(A::of);
         let (Some(addrs), Some(class)) = (addrs, Class::of(packet)) else {
             return false;
         };

@@ -2,9 +2,8 @@
 
 //! Addresses as numbers, of either family.
 
-use core::net::IpAddr;
-
 use crate::memory::Memory;
+use crate::pair::AddrPair;
 
 use super::forest::Forest;
 use super::Classifier;
@@ -24,8 +23,8 @@ pub(crate) trait Word: Copy + PartialEq + 'static {
     /// What finds rules for packets of the family.
     fn forest<M: Memory>(classifier: &Classifier<M>) -> &Forest<Self, M>;
 
-    /// The address, if it is of this family.
-    fn of(addr: IpAddr) -> Option<Self>;
+    /// The source and the destination of a packet, if it is of this family.
+    fn of(addrs: AddrPair) -> Option<Self::Pair>;
 
     /// The address of a number.
     fn from_wide(number: u128) -> Self;
@@ -68,10 +67,10 @@ impl Word for u32 {
     }
 
     #[inline]
-    fn of(addr: IpAddr) -> Option<Self> {
-        match addr {
-            IpAddr::V4(addr) => Some(addr.to_bits()),
-            IpAddr::V6(_) => None,
+    fn of(addrs: AddrPair) -> Option<u64> {
+        match addrs {
+            AddrPair::V4(pair) => Some(pair),
+            AddrPair::V6(..) => None,
         }
     }
 
@@ -130,10 +129,13 @@ impl Word for u128 {
     }
 
     #[inline]
-    fn of(addr: IpAddr) -> Option<Self> {
-        match addr {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(addr) => Some(addr.to_bits()),
+    fn of(addrs: AddrPair) -> Option<(u128, u128)> {
+        match addrs {
+            AddrPair::V4(..) => None,
+            AddrPair::V6([s0, s1, d0, d1]) => {
+                let whole = |high: u64, low: u64| (u128::from(high) << 64) | u128::from(low);
+                Some((whole(s0, s1), whole(d0, d1)))
+            }
         }
     }
 

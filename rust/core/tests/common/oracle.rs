@@ -13,6 +13,7 @@ use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::queue::{Queue, QueueNumber};
 use ctrfw_core::reject::{Answer, Unreachable};
@@ -578,7 +579,9 @@ impl Seen {
             mark: self.mark,
             family: if self.v6 { Family::Ipv6 } else { Family::Ipv4 },
             headers: Headers {
-                addrs: self.addrs.map(|(from, to)| (ip(from), ip(to))),
+                addrs: self
+                    .addrs
+                    .and_then(|(from, to)| AddrPair::new(ip(from), ip(to))),
                 proto,
                 transport: match self.shown {
                     Shown::Ports(source, dest) => Transport::Ports {

@@ -2,14 +2,13 @@
 
 //! Packets that rules are tried on.
 
-use std::net::IpAddr;
-
 use ctrfw_core::family::Family;
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::{IfName, IFNAMSIZ};
 use ctrfw_core::netns::NetnsId;
 use ctrfw_core::packet::{Headers, Packet, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
 
 /// The host's namespace.
@@ -34,7 +33,7 @@ pub fn name(text: &str) -> IfName {
 /// The headers of a whole datagram with ports.
 pub fn ported(proto: Protocol, from: (&str, u16), to: (&str, u16)) -> Headers {
     Headers {
-        addrs: Some((from.0.parse().unwrap(), to.0.parse().unwrap())),
+        addrs: AddrPair::new(from.0.parse().unwrap(), to.0.parse().unwrap()),
         proto: Some(proto),
         transport: Transport::Ports {
             source: from.1,
@@ -49,9 +48,6 @@ pub fn ported(proto: Protocol, from: (&str, u16), to: (&str, u16)) -> Headers {
 
 /// A packet in the host's namespace, of the family of its addresses; of IPv4 if it shows none.
 pub fn on_host(hook: Hook, headers: Headers) -> Packet {
-    let family = match headers.addrs {
-        Some((IpAddr::V6(_), _)) => Family::Ipv6,
-        _ => Family::Ipv4,
-    };
+    let family = headers.addrs.map_or(Family::Ipv4, AddrPair::family);
     Packet::new(hook, HOST, family, headers)
 }

@@ -3,11 +3,12 @@
 //! Packets that are put together by etherparse from a plan; what must be read from them follows
 //! from the plan, never from the bytes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ctrfw_core::family::Family;
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::packet::{Headers, Reason, TcpFlags, Transport};
+use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
 use etherparse::{
     Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpAuthHeader, IpFragOffset, IpNumber,
@@ -259,14 +260,14 @@ impl Plan {
         }
     }
 
-    pub fn addrs(&self) -> (IpAddr, IpAddr) {
+    pub fn addrs(&self) -> AddrPair {
         match self.network {
             Network::V4 {
                 addrs: (from, to), ..
-            } => (from.into(), to.into()),
+            } => AddrPair::v4(from, to),
             Network::V6 {
                 addrs: (from, to), ..
-            } => (from.into(), to.into()),
+            } => AddrPair::v6(from, to),
         }
     }
 
