@@ -18,12 +18,12 @@ use crate::family::Family;
 use crate::hook::{Hook, HookSet};
 use crate::memory::{Memory, NoMemory};
 use crate::netns::NetnsId;
-use crate::rule::Verb;
 
 use forest::Forest;
 use grow::Grower;
-pub(crate) use key::{Class, Extra, Key};
+pub(crate) use key::{Class, Extra, Extras, Key};
 pub(crate) use pattern::Pattern;
+pub(crate) use record::Found;
 pub(crate) use word::Word;
 
 /// Which namespaces rules are for.
@@ -51,14 +51,6 @@ impl Group {
                 Side::Container => !netns.host,
             }
     }
-}
-
-/// A rule that was found.
-#[derive(Clone, Copy)]
-pub(crate) struct Found {
-    pub(crate) number: u32,
-    /// What it says; nothing if it must be asked itself.
-    pub(crate) verb: Option<Verb>,
 }
 
 /// See above.
@@ -90,14 +82,14 @@ impl<M: Memory> Classifier<M> {
     /// `is_for` is asked about rules that may be, and told whether the classifier knows that they are. Any
     /// context.
     #[inline(always)]
-    pub(crate) fn first<A: Word>(
+    pub(crate) fn first<A: Word, const PLAIN: bool>(
         &self,
-        key: &Key<A>,
+        key: &Key<'_, A>,
         hook: (Hook, NetnsId),
         from: u32,
         is_for: impl FnMut(u32, bool) -> bool,
     ) -> Option<Found> {
-        A::forest(self).first(key, hook, from, is_for)
+        A::forest(self).first::<PLAIN>(key, hook, from, is_for)
     }
 
     /// How many bytes of memory it takes.

@@ -6,7 +6,7 @@
 //! later. What goes is crossed out. When that has become much, all is classified anew.
 
 use crate::block::Block;
-use crate::classifier::{Classifier, Found, Key, Word};
+use crate::classifier::{Classifier, Extras, Found, Key, Word};
 use crate::family::Family;
 use crate::head::Head;
 use crate::matcher::Probe;
@@ -35,6 +35,18 @@ pub(crate) enum Search<R> {
     Nobody,
     /// Rule by rule must be asked, from the one with this index on.
     From(usize),
+}
+
+/// What a first look at a packet tells.
+pub(crate) enum Glance {
+    /// The first rule for it, with its index and its slot, allows or denies.
+    // Not with a verb: what became of neighbouring packets does not tell this one's, so that it must not take
+    // a branch.
+    Decided(usize, bool, Option<Slot>),
+    /// No rule is for it.
+    Nobody,
+    /// Nothing.
+    Unclear,
 }
 
 /// The number of no rule.
@@ -181,13 +193,13 @@ impl<M: Memory> First<M> {
     /// What the rule says that was found, and where it is counted.
     #[inline]
     fn told(&self, found: Found) -> Option<(Verb, Option<Slot>)> {
-        match (found.verb, &self.owners) {
+        match (found.allows(), &self.owners) {
             // Nothing of the rule itself need be looked at, which may be far.
-            (Some(verb), Owners::From(first)) => {
-                let slot = first.wrapping_add(self.index(found.number));
-                Some((verb, Slot::from_number(slot)))
+            (Some(allows), Owners::From(first)) => {
+                let slot = first.wrapping_add(self.index(found.number()));
+                Some((Verb::plain(allows), Slot::from_number(slot)))
             }
-            _ => self.ask(found.number),
+            _ => self.ask(found.number()),
         }
     }
 
@@ -203,6 +215,41 @@ impl<M: Memory> First<M> {
         let (block, place) = place::<M>(number);
         let block: &Block<M> = self.blocks.get(block)?;
         Some((block, *block.heads().get(place)?))
+    }
+
+    /// See [`Index::glance`].
+    #[inline(always)]
+    fn glance<A: Word>(&self, sets: &Sets<M>, packet: &Packet) -> Glance {
+        let read;
+        let extras = match self.classifier.extras::<A>() {
+            0 => &Extras::NONE,
+            wanted => {
+                read = Extras::of(packet, wanted);
+                &read
+            }
+        };
+        let Some(key) = Key::<A>::plain(packet, extras) else {
+            return Glance::Unclear;
+        };
+        let hook = (packet.hook, packet.netns);
+        let found = self
+            .classifier
+            .first::<A, true>(&key, hook, 0, |number, known| {
+                known || self.speaks_of(number, sets, packet)
+            });
+        let Some(found) = found else {
+            return Glance::Nobody;
+        };
+        let Owners::From(first) = &self.owners else {
+            return Glance::Unclear;
+        };
+        // Nothing of the rule itself need be looked at, which may be far.
+        let index = self.index(found.number());
+        let slot = Slot::from_number(first.wrapping_add(index));
+        match found.allows() {
+            Some(allows) => Glance::Decided(index as usize, allows, slot),
+            None => Glance::Unclear,
+        }
     }
 
     /// Whether the rule with this number is for the packet.
@@ -412,6 +459,18 @@ impl<M: Memory> Index<M> {
         index
     }
 
+    /// What comes of most packets, in few steps.
+    #[inline(always)]
+    pub(crate) fn glance(&self, sets: &Sets<M>, packet: &Packet) -> Glance {
+        if !self.gone.is_empty() || self.later.classifier.is_some() {
+            return Glance::Unclear;
+        }
+        match packet.family {
+            Family::Ipv4 => self.first.glance::<u32>(sets, packet),
+            Family::Ipv6 => self.first.glance::<u128>(sets, packet),
+        }
+    }
+
     /// Calls `decide` for each rule that is for the packet, in their order, with its index, its verb and its
     /// slot, until it returns something.
     #[inline]
@@ -438,24 +497,26 @@ impl<M: Memory> Index<M> {
     ) -> Search<R> {
         let first = &*self.first;
         let later = self.later.classifier.as_ref();
-        let extras = later.map_or(0, Classifier::extras::<A>) | first.classifier.extras::<A>();
-        let mut key = Key::<A>::new();
-        if !key.read(packet, extras) {
+        let wanted = later.map_or(0, Classifier::extras::<A>) | first.classifier.extras::<A>();
+        let extras = Extras::of(packet, wanted);
+        let Some(key) = Key::<A>::of(packet, &extras) else {
             return Search::From(0);
-        }
+        };
         if later.is_some() || !self.gone.is_empty() {
             return self.find_edited(rules, sets, packet, &key, decide);
         }
         let hook = (packet.hook, packet.netns);
         let (mut from, mut undecided) = (0, 0u32);
         loop {
-            let found = first.classifier.first(&key, hook, from, |number, known| {
-                known || first.speaks_of(number, sets, packet)
-            });
+            let found = first
+                .classifier
+                .first::<A, false>(&key, hook, from, |number, known| {
+                    known || first.speaks_of(number, sets, packet)
+                });
             let Some(found) = found else {
                 return Search::Nobody;
             };
-            let index = first.index(found.number) as usize;
+            let index = first.index(found.number()) as usize;
             let told = first.told(found);
             if let Some(decided) = told.and_then(|(verb, slot)| decide(index, verb, slot)) {
                 return Search::Decided(decided);
@@ -464,7 +525,7 @@ impl<M: Memory> Index<M> {
             if undecided == PATIENCE {
                 return Search::From(index.saturating_add(1));
             }
-            from = found.number.saturating_add(1);
+            from = found.number().saturating_add(1);
         }
     }
 
@@ -475,15 +536,17 @@ impl<M: Memory> Index<M> {
         rules: &Rules<M>,
         sets: &Sets<M>,
         packet: &Packet,
-        key: &Key<A>,
+        key: &Key<'_, A>,
         mut decide: impl FnMut(usize, Verb, Option<Slot>) -> Option<R>,
     ) -> Search<R> {
         let first = &*self.first;
         let hook = (packet.hook, packet.netns);
         let old = |from: u32| {
-            first.classifier.first(key, hook, from, |number, known| {
-                !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
-            })
+            first
+                .classifier
+                .first::<A, false>(key, hook, from, |number, known| {
+                    !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
+                })
         };
         let newcomer = |number: u32| {
             let newcomer = self.later.rules.get(number as usize)?;
@@ -491,23 +554,24 @@ impl<M: Memory> Index<M> {
         };
         let new = |from: u32| {
             let classifier = self.later.classifier.as_ref()?;
-            let found = classifier.first(key, hook, from, |number, known| {
+            let found = classifier.first::<A, false>(key, hook, from, |number, known| {
                 known
                     || newcomer(number).is_some_and(|(_, (block, head))| {
                         block.speaks_of(head, sets, &Probe::new(packet))
                     })
             });
-            found.map(|found| found.number)
+            found.map(|found| found.number())
         };
         let (mut next_old, mut next_new) = (old(0), new(0));
         let mut undecided = 0u32;
         loop {
             let came = next_new.and_then(newcomer);
-            let is_first = |found: &Found| came.is_none_or(|(came, _)| found.number < came.before);
+            let is_first =
+                |found: &Found| came.is_none_or(|(came, _)| found.number() < came.before);
             let next = next_old.filter(is_first);
             let (index, decided) = match (next, came) {
                 (Some(found), _) => {
-                    let index = self.index(found.number);
+                    let index = self.index(found.number());
                     let told = first.told(found);
                     let decided = told.and_then(|(verb, slot)| decide(index, verb, slot));
                     (index, decided)
@@ -526,7 +590,7 @@ impl<M: Memory> Index<M> {
                 return Search::From(index.saturating_add(1));
             }
             match next {
-                Some(found) => next_old = old(found.number.saturating_add(1)),
+                Some(found) => next_old = old(found.number().saturating_add(1)),
                 None => next_new = next_new.and_then(|number| new(number.saturating_add(1))),
             }
         }

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::failsafe::{self, Way};
 use crate::family::{Family, FamilySet};
 use crate::hook::Hook;
-use crate::index::{Index, Search};
+use crate::index::{Glance, Index, Search};
 use crate::lexer::{Word, Words};
 use crate::loader::Refusal;
 use crate::matcher::{Misfit, Needs, Probe};
@@ -522,6 +522,28 @@ impl<M: Memory> Policy<M> {
     pub fn judge(
         &self,
         packet: &Packet,
+        audited: impl FnMut(usize, Option<Slot>),
+    ) -> (Decision, Option<Slot>) {
+        let index = self.index.as_ref();
+        let glance = index.map_or(Glance::Unclear, |index| index.glance(&self.sets, packet));
+        match glance {
+            Glance::Decided(index, allows, slot) => {
+                let decision = Decision {
+                    verb: Verb::plain(allows),
+                    decider: Decider::Rule(index),
+                };
+                (decision, slot)
+            }
+            Glance::Nobody => self.fall_back(packet),
+            Glance::Unclear => self.judge_closely(packet, audited),
+        }
+    }
+
+    /// The same, where a first look tells nothing.
+    #[inline(never)]
+    fn judge_closely(
+        &self,
+        packet: &Packet,
         mut audited: impl FnMut(usize, Option<Slot>),
     ) -> (Decision, Option<Slot>) {
         let decide = |index: usize, verb: Verb, slot: Option<Slot>| {
@@ -535,9 +557,15 @@ impl<M: Memory> Policy<M> {
             };
             Some((decision, slot))
         };
-        if let Some(decided) = self.find(packet, decide) {
-            return decided;
+        match self.find(packet, decide) {
+            Some(decided) => decided,
+            None => self.fall_back(packet),
         }
+    }
+
+    /// What the narrowest default decides, and where no rule decides.
+    #[inline(never)]
+    fn fall_back(&self, packet: &Packet) -> (Decision, Option<Slot>) {
         let mut best: Option<(usize, &Fallback)> = None;
         for (index, fallback) in self.defaults.iter().enumerate() {
             let scope = |fallback: &Fallback| fallback.default.scope.narrowness();

@@ -32,6 +32,16 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// That which allows, or denies.
+    #[inline]
+    pub(crate) fn plain(allows: bool) -> Self {
+        if allows {
+            Self::Allow
+        } else {
+            Self::Deny
+        }
+    }
+
     /// Whether the packet is dropped, where that is carried out. Of one that is queued nobody knows.
     #[inline]
     pub fn refuses(self) -> bool {

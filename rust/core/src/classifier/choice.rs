@@ -14,11 +14,11 @@ const SAMPLE: usize = 128;
 /// A node with more rules than this has few copies of each, as that takes memory.
 const LARGE: usize = 100;
 /// Most copies of a rule in a table of a large node, and of another one
-const COPIES: (u32, u32) = (2, 16);
+const COPIES: (u32, u32) = (4, 16);
 /// What a copy costs, in sixteenths of a bit
 const COPY_COST: u32 = 2;
 /// What a table must gain for each rule of the node, in sixteenths of a bit
-const LEAST_GAIN: u32 = 5;
+const LEAST_GAIN: u32 = 3;
 /// How many counters hashes are counted in, as a power of two
 const COUNTER_BITS: u32 = 12;
 /// How many first bits of ports are tried

@@ -11,9 +11,9 @@ use crate::netns::NetnsId;
 
 use super::key::Key;
 use super::mask::Mask;
-use super::record::Record;
+use super::record::{Found, Record};
 use super::word::Word;
-use super::{Found, Group};
+use super::Group;
 
 /// How many nodes are below each other at most.
 pub(super) const DEPTH: usize = 6;
@@ -57,7 +57,8 @@ pub(super) enum Content {
     Node(u32),
 }
 
-/// A slot: six bits of the hash of all that is in it (0 if they are not the same), and what it is.
+/// A slot: six bits of what is left of the hash of all that is in it (0 if they are not the same), where they
+/// are there, and what it is.
 #[derive(Clone, Copy)]
 pub(super) struct Slot(u32);
 
@@ -74,14 +75,14 @@ impl Slot {
             Content::List(number) => (LIST, number),
             Content::Node(number) => (NODE, number),
         };
-        Self((u32::from(tag) << 26) | (kind << 24) | (number & LIMIT.wrapping_sub(1)))
+        Self((u32::from(tag) << TAG) | (kind << 24) | (number & LIMIT.wrapping_sub(1)))
     }
 
     /// Whether nothing is in it for packets with that hash.
     #[inline]
-    fn is_empty_for(self, hash: u64) -> bool {
-        let tag = self.0 >> 26;
-        self.0 == 0 || (tag != 0 && tag != u32::from(tag_of(hash)))
+    fn is_empty_for(self, place: Place) -> bool {
+        let other = (self.0 ^ place.0 as u32) >> TAG;
+        self.0 == 0 || (other != 0 && self.0 >> TAG != 0)
     }
 
     #[inline]
@@ -101,20 +102,35 @@ impl Slot {
     }
 }
 
+/// Where these bits begin.
+const TAG: u32 = 26;
+
 const RECORD: u32 = 1;
 const LIST: u32 = 2;
 const NODE: u32 = 3;
 
-/// What a slot keeps of a hash.
-#[inline]
-pub(super) fn tag_of(hash: u64) -> u8 {
-    (hash >> 20) as u8 & 0x3f
-}
+/// A hash within a table: which of its slots it is for, and what is left of the hash.
+#[derive(Clone, Copy)]
+pub(super) struct Place(u64);
 
-/// Where the slot is for a hash, among so many.
-#[inline]
-pub(super) fn place_of(hash: u64, size: u32) -> usize {
-    ((hash >> 32).wrapping_mul(size.into()) >> 32) as usize
+impl Place {
+    /// That in a table of so many slots.
+    #[inline(always)]
+    pub(super) fn of(hash: u64, size: u32) -> Self {
+        Self((hash >> 32).wrapping_mul(size.into()))
+    }
+
+    /// Counted from the table's first slot.
+    #[inline(always)]
+    pub(super) fn slot(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    /// What a slot keeps of it.
+    #[inline]
+    pub(super) fn tag(self) -> u8 {
+        (self.0 as u32 >> TAG) as u8
+    }
 }
 
 /// Set in the last number of a list.
@@ -153,31 +169,27 @@ impl<A: Word, M: Memory> Forest<A, M> {
     /// The first rule, of those from number `from` on, that is for the packet with this key, at this hook.
     /// `is_for` is asked about rules that may be, and told whether it is known that they are. Any context.
     #[inline(always)]
-    pub(super) fn first(
+    pub(super) fn first<const PLAIN: bool>(
         &self,
-        key: &Key<A>,
+        key: &Key<'_, A>,
         (hook, netns): (Hook, NetnsId),
         from: u32,
         is_for: impl FnMut(u32, bool) -> bool,
     ) -> Option<Found> {
-        let mut search = Search {
+        let mut search = Search::<A, M, _, PLAIN> {
             forest: self,
             key,
             from,
             is_for,
             best: u32::MAX,
+            found: None,
         };
         for root in self.roots.get(key.class as usize)?.iter() {
             if root.group.has(hook, netns) {
                 search.go(root.node);
             }
         }
-        // There is none with that number if none was found.
-        let record = self.records.get(search.best as usize)?;
-        Some(Found {
-            number: record.rule(),
-            verb: record.verb(),
-        })
+        search.found
     }
 
     #[inline]
@@ -200,17 +212,21 @@ impl<A: Word, M: Memory> Forest<A, M> {
 }
 
 /// A search for the first record that fits.
-struct Search<'a, A: Word, M: Memory, F> {
+struct Search<'a, A: Word, M: Memory, F, const PLAIN: bool> {
     forest: &'a Forest<A, M>,
-    key: &'a Key<A>,
+    key: &'a Key<'a, A>,
     /// Rules before this number are not looked for.
     from: u32,
     is_for: F,
     /// The first one that was found so far
     best: u32,
+    /// Its rule
+    found: Option<Found>,
 }
 
-impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
+impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool, const PLAIN: bool>
+    Search<'_, A, M, F, PLAIN>
+{
     /// Whether there is such a record, and its rule is to be looked for and is for the packet.
     // A call for each record would cost more than the comparison.
     #[inline(always)]
@@ -218,8 +234,19 @@ impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
         let Some(record) = self.forest.records.get(number as usize) else {
             return false;
         };
-        let known = self.key.class.is_plain() & record.is_exact();
-        record.fits(self.key) && record.rule() >= self.from && (self.is_for)(record.rule(), known)
+        let (fits, plain) = if PLAIN {
+            (record.fits_plain(self.key), true)
+        } else {
+            (record.fits(self.key), self.key.class.is_plain())
+        };
+        let fits = fits
+            && record.rule() >= self.from
+            && (self.is_for)(record.rule(), plain & record.is_exact());
+        if fits {
+            self.best = number;
+            self.found = Some(record.found());
+        }
+        fits
     }
 
     /// Looks below a node.
@@ -243,10 +270,10 @@ impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
                 continue;
             };
             tables.start = tables.start.wrapping_add(1);
-            let hash = table.mask.hash(self.key);
-            let place = (table.start as usize).wrapping_add(place_of(hash, table.size));
-            let slot = forest.slots.get(place).copied().unwrap_or(Slot::EMPTY);
-            if slot.is_empty_for(hash) {
+            let place = Place::of(table.mask.hash(self.key), table.size);
+            let slot = (table.start as usize).wrapping_add(place.slot());
+            let slot = forest.slots.get(slot).copied().unwrap_or(Slot::EMPTY);
+            if slot.is_empty_for(place) {
                 continue;
             }
             if slot.is_node() {
@@ -268,11 +295,7 @@ impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
                 if number >= self.best {
                     break;
                 }
-                if self.fits(number) {
-                    self.best = number;
-                    break;
-                }
-                if entry & LAST != 0 {
+                if self.fits(number) || entry & LAST != 0 {
                     break;
                 }
                 at = at.wrapping_add(1);

@@ -10,9 +10,7 @@
 use crate::memory::{List, Memory, NoMemory};
 
 use super::choice::{most_copies, Choice, Chooser};
-use super::forest::{
-    place_of, tag_of, Content, Forest, Node, Root, Slot, Table, DEPTH, LAST, LIMIT,
-};
+use super::forest::{Content, Forest, Node, Place, Root, Slot, Table, DEPTH, LAST, LIMIT};
 use super::key::{Class, Extra};
 use super::mask::{Bits, Mask, Shape};
 use super::record::{Record, Role, ALL_PORTS};
@@ -366,8 +364,9 @@ impl<A: Word, M: Memory> Grower<A, M> {
                 continue;
             };
             bits.hashes(record, role, |hash| {
-                if let Some(bucket) = self.buckets.get_mut(place_of(hash, width)) {
-                    visit(bucket, number, tag_of(hash));
+                let place = Place::of(hash, width);
+                if let Some(bucket) = self.buckets.get_mut(place.slot()) {
+                    visit(bucket, number, place.tag());
                 }
             });
         }

@@ -26,7 +26,6 @@ impl Class {
     pub(crate) const ALL: [Self; 4] = [Self::Ports, Self::Portless, Self::Fragment, Self::Garbled];
 
     /// The class of a packet; [`None`] if it does not even show addresses.
-    #[inline(always)]
     pub(crate) fn of(packet: &Packet) -> Option<Self> {
         packet.headers.addrs?;
         Some(match packet.headers.transport {
@@ -84,22 +83,31 @@ impl Extra {
     ];
 }
 
+/// The extra fields of a packet.
+pub(crate) struct Extras {
+    /// By the number of the [`Extra`]
+    values: [u32; 8],
+}
+
 /// The fields of a packet.
-pub(crate) struct Key<A: Word> {
+// It is never written to memory, which its readers would wait for, as long as all that uses it is inlined.
+#[derive(Clone, Copy)]
+pub(crate) struct Key<'a, A: Word> {
     pub(super) addrs: A::Pair,
     /// As [`rest`] makes it
     pub(super) rest: u64,
     /// Which bits of these are told
     pub(super) told: u64,
     pub(super) class: Class,
-    /// By the number of the [`Extra`]
-    extras: [u32; 8],
+    extras: &'a Extras,
 }
 
-/// Ports and protocol as one number, in which bits 8 to 32 are 0.
-#[inline]
+/// Ports and protocol as one number, in which bits 8 to 16 are 0.
+// Ports are not its upper bits: what is shifted to these is read together with what is beside it, and waits
+// until both are in memory.
+#[inline(always)]
 pub(super) fn rest(sport: u16, dport: u16, proto: u8) -> u64 {
-    (u64::from(sport) << 48) | (u64::from(dport) << 32) | u64::from(proto)
+    (u64::from(sport) << 32) | (u64::from(dport) << 16) | u64::from(proto)
 }
 
 /// A number for an interface's name; two names may have the same.
@@ -109,47 +117,15 @@ pub(crate) fn digest(name: &[u8]) -> u32 {
     })
 }
 
-impl<A: Word> Key<A> {
-    /// A key into which no packet was read yet.
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        Self {
-            addrs: A::pair(A::ZERO, A::ZERO),
-            rest: 0,
-            told: 0,
-            class: Class::Garbled,
-            extras: [0; 8],
-        }
-    }
+impl Extras {
+    /// What is told of nothing.
+    pub(crate) const NONE: Self = Self { values: [0; 8] };
 
-    /// Reads the fields of a packet, of the extra ones only `wanted`, a bit for each; whether it has
-    /// addresses of this family.
-    // A key that is returned is copied, and the copying waits until all that it is made of is stored.
-    #[inline(always)]
-    pub(crate) fn read(&mut self, packet: &Packet, wanted: u8) -> bool {
-        let headers = &packet.headers;
-        let addrs = headers.addrs.and_then(A::of);
-        let (Some(addrs), Some(class)) = (addrs, Class::of(packet)) else {
-            return false;
-        };
-        let (sport, dport, has) = match headers.transport {
-            Transport::Ports { source, dest, .. } => (source, dest, u16::MAX),
-            _ => (0, 0, 0),
-        };
-        let (proto, known) = headers.proto.map_or((0, 0), |proto| (proto.0, u8::MAX));
-        self.addrs = addrs;
-        self.rest = rest(sport, dport, proto);
-        self.told = rest(has, has, known);
-        self.class = class;
-        if wanted != 0 {
-            self.add_extras(packet, wanted);
-        }
-        true
-    }
-
+    /// Those `wanted` of a packet, a bit for each.
     #[inline(never)]
-    fn add_extras(&mut self, packet: &Packet, wanted: u8) {
+    pub(crate) fn of(packet: &Packet, wanted: u8) -> Self {
         let name = |name: &IfName| digest(name.as_bytes());
+        let mut extras = Self::NONE;
         for extra in Extra::ALL {
             if wanted & 1u8.wrapping_shl(extra as u32) == 0 {
                 continue;
@@ -162,16 +138,69 @@ impl<A: Word> Key<A> {
                 Extra::PortIn => name(&packet.phys_input),
                 Extra::PortOut => name(&packet.phys_output),
             };
-            if let Some(place) = self.extras.get_mut(extra as usize) {
+            if let Some(place) = extras.values.get_mut(extra as usize) {
                 *place = value;
             }
         }
+        extras
+    }
+
+    /// The value of the field with this number.
+    #[inline(always)]
+    fn get(&self, extra: u8) -> u32 {
+        let place = usize::from(extra & 7);
+        self.values.get(place).copied().unwrap_or(0)
+    }
+}
+
+impl<'a, A: Word> Key<'a, A> {
+    /// The fields of a packet of which everything is told, as of most; [`None`] of another one, or one of
+    /// the other family.
+    #[inline(always)]
+    pub(crate) fn plain(packet: &Packet, extras: &'a Extras) -> Option<Self> {
+        let headers = &packet.headers;
+        let addrs = headers.addrs.and_then(A::of)?;
+        let proto = headers.proto?;
+        if headers.unparsed.is_some() {
+            return None;
+        }
+        let (class, sport, dport) = match &headers.transport {
+            Transport::Ports { source, dest, .. } => (Class::Ports, *source, *dest),
+            Transport::Icmp { .. } | Transport::Other => (Class::Portless, 0, 0),
+            Transport::LaterFragment | Transport::Unreadable => return None,
+        };
+        Some(Self {
+            addrs,
+            rest: rest(sport, dport, proto.0),
+            told: u64::MAX,
+            class,
+            extras,
+        })
+    }
+
+    /// The fields of a packet; [`None`] if it does not show addresses of this family.
+    #[inline]
+    pub(crate) fn of(packet: &Packet, extras: &'a Extras) -> Option<Self> {
+        let headers = &packet.headers;
+        let addrs = headers.addrs.and_then(A::of)?;
+        let class = Class::of(packet)?;
+        let (sport, dport, has) = match headers.transport {
+            Transport::Ports { source, dest, .. } => (source, dest, u16::MAX),
+            _ => (0, 0, 0),
+        };
+        let (proto, known) = headers.proto.map_or((0, 0), |proto| (proto.0, u8::MAX));
+        Some(Self {
+            addrs,
+            rest: rest(sport, dport, proto),
+            told: rest(has, has, known),
+            class,
+            extras,
+        })
     }
 
     /// The value of the extra field with this number.
-    #[inline]
+    #[inline(always)]
     pub(super) fn extra(&self, extra: u8) -> u32 {
-        let place = usize::from(extra & 7);
-        self.extras.get(place).copied().unwrap_or(0)
+        self.extras.get(extra)
     }
 }

@@ -144,24 +144,36 @@ impl<A: Word> Mask<A> {
         self.rest.wrapping_shr(EXTRA) as u8
     }
 
-    /// The hash of a packet's bits.
+    /// The hash of a packet's bits. The upper a bit is, the more others it depends on.
     #[inline(always)]
-    pub(super) fn hash(&self, key: &Key<A>) -> u64 {
-        let extra = match self.extra() {
-            0 => 0,
-            extra => key.extra(extra),
-        };
-        self.hash_of(key.addrs, key.rest, extra)
+    pub(super) fn hash(&self, key: &Key<'_, A>) -> u64 {
+        let mut mixed = self.mix(key.addrs, key.rest);
+        let extra = self.extra();
+        if extra != 0 {
+            mixed ^= spread(key.extra(extra));
+        }
+        mixed
     }
 
-    /// The upper bits are those that depend on all others.
+    /// The hash of these bits.
     #[inline(always)]
     fn hash_of(&self, addrs: A::Pair, rest: u64, extra: u32) -> u64 {
-        let rest = (rest & self.rest).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        let mut mixed = A::mix(addrs, self.addrs) ^ rest.rotate_left(32);
+        let mut mixed = self.mix(addrs, rest);
         if self.extra() != 0 {
-            mixed ^= u64::from(extra).wrapping_mul(0x8ebc_6af0_9c88_c6e3);
+            mixed ^= spread(extra);
         }
-        (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+        mixed
     }
+
+    // Nothing is rotated: the upper bits of each product depend on all of what is multiplied.
+    #[inline(always)]
+    fn mix(&self, addrs: A::Pair, rest: u64) -> u64 {
+        let rest = (rest & self.rest).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        A::mix(addrs, self.addrs) ^ rest
+    }
+}
+
+#[inline(always)]
+fn spread(extra: u32) -> u64 {
+    u64::from(extra).wrapping_mul(0x8ebc_6af0_9c88_c6e3)
 }

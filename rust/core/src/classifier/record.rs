@@ -22,9 +22,12 @@ pub(super) struct Record<A: Word> {
     pub(super) proto: u8,
     /// Which bits of the protocol count: all or none
     pub(super) proto_mask: u8,
-    /// The rule's number, its verb, and [`INEXACT`]
-    rule: u32,
+    rule: Found,
 }
+
+/// A rule that was found: its number, its verb, and [`INEXACT`].
+#[derive(Clone, Copy)]
+pub(crate) struct Found(u32);
 
 /// A rule may be for such packets only: it must be asked itself.
 const INEXACT: u32 = 1 << 31;
@@ -55,52 +58,78 @@ impl<A: Word> Record<A> {
             dest_len: 0,
             proto: 0,
             proto_mask: 0,
-            rule: rule | verb,
+            rule: Found(rule | verb),
         }
     }
 
     /// The same of a rule that asks for more than this, perhaps.
     pub(super) fn inexact(mut self, whether: bool) -> Self {
-        self.rule &= !INEXACT;
-        self.rule |= if whether { INEXACT } else { 0 };
+        self.rule.0 &= !INEXACT;
+        self.rule.0 |= if whether { INEXACT } else { 0 };
         self
     }
 
     /// The rule's number.
     #[inline]
     pub(super) fn rule(&self) -> u32 {
-        self.rule & RULES.wrapping_sub(1)
+        self.rule.number()
     }
 
-    /// Its verb, if that is one of those that most rules have.
+    /// The rule, as one that was found.
     #[inline]
-    pub(super) fn verb(&self) -> Option<Verb> {
-        match self.rule & VERBS {
-            ALLOW => Some(Verb::Allow),
-            DENY => Some(Verb::Deny),
-            _ => None,
-        }
+    pub(super) fn found(&self) -> Found {
+        self.rule
     }
 
     /// Whether the rule is for a packet of these classes that it [fits](Self::fits), if it is plain.
     #[inline]
     pub(super) fn is_exact(&self) -> bool {
-        self.rule & INEXACT == 0
+        self.rule.0 & INEXACT == 0
     }
 
-    /// Whether the rule may be for such a packet.
+    /// Whether the rule may be for such a packet, of which everything is told.
     #[inline(always)]
-    pub(super) fn fits(&self, key: &Key<A>) -> bool {
+    pub(super) fn fits_plain(&self, key: &Key<'_, A>) -> bool {
+        // Bits, not conditions: there is one branch, at the end, and processors guess well what it does.
+        // What is negative misses.
+        let room = |range: (u16, u16), port: u64| {
+            let far = (port as u16).wrapping_sub(range.0);
+            u32::from(range.1).wrapping_sub(far.into())
+        };
+        let sport = room(self.sport, key.rest >> 32);
+        let dport = room(self.dport, key.rest >> 16);
+        let proto = (self.proto ^ key.rest as u8) & self.proto_mask;
+        let addrs = A::difference(self.addrs, key.addrs, self.source_len, self.dest_len);
+        addrs | u64::from(((sport | dport) >> 31) | u32::from(proto)) == 0
+    }
+
+    /// The same of any packet.
+    #[inline(always)]
+    pub(super) fn fits(&self, key: &Key<'_, A>) -> bool {
         // Bits, not conditions: there is one branch, at the end, and processors guess well what it does.
         let misses = |range: (u16, u16), port: u64, told: u64| {
             let far = u32::from((port as u16).wrapping_sub(range.0));
             (u32::from(range.1).wrapping_sub(far) >> 31) & told as u32
         };
-        let sport = misses(self.sport, key.rest >> 48, key.told >> 48);
-        let dport = misses(self.dport, key.rest >> 32, key.told >> 32);
+        let sport = misses(self.sport, key.rest >> 32, key.told >> 32);
+        let dport = misses(self.dport, key.rest >> 16, key.told >> 16);
         let proto = (self.proto ^ key.rest as u8) & self.proto_mask & key.told as u8;
         let addrs = A::difference(self.addrs, key.addrs, self.source_len, self.dest_len);
         addrs | u64::from(sport | dport | u32::from(proto)) == 0
+    }
+}
+
+impl Found {
+    /// Its number.
+    #[inline]
+    pub(crate) fn number(self) -> u32 {
+        self.0 & RULES.wrapping_sub(1)
+    }
+
+    /// Whether it allows; [`None`] if it does not deny either, but must be asked itself.
+    #[inline]
+    pub(crate) fn allows(self) -> Option<bool> {
+        (self.0 & VERBS != 0).then_some(self.0 & ALLOW != 0)
     }
 }
 

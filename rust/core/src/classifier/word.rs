@@ -47,12 +47,26 @@ pub(crate) trait Word: Copy + PartialEq + 'static {
     /// 0 if the first so many bits of the sources, and of the destinations, are the same.
     fn difference(a: Self::Pair, b: Self::Pair, source: u8, dest: u8) -> u64;
 
-    /// The bits of a pair that `mask` has, as one number in which all of them count.
+    /// The bits of a pair that `mask` has, as one number; the upper a bit is, the more of them it depends on.
     fn mix(pair: Self::Pair, mask: Self::Pair) -> u64;
 }
 
 const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;
 const SECOND: u64 = 0xc2b2_ae3d_27d4_eb4f;
+const THIRD: u64 = 0x1656_67b1_9e37_79f9;
+
+/// Numbers whose first so many bits are set.
+static MASKS: [u64; 64] = {
+    let mut masks = [0; 64];
+    let mut rest: &mut [u64] = &mut masks;
+    let mut mask = 0u64;
+    while let Some((place, behind)) = rest.split_first_mut() {
+        *place = mask;
+        mask = (mask >> 1) | (1 << 63);
+        rest = behind;
+    }
+    masks
+};
 
 impl Word for u32 {
     const ZERO: Self = 0;
@@ -103,11 +117,9 @@ impl Word for u32 {
 
     #[inline]
     fn difference(a: u64, b: u64, source: u8, dest: u8) -> u64 {
-        let other = a ^ b;
-        let host = |len: u8| u32::from(Self::WIDTH).wrapping_sub(len.into());
-        let source = (other >> 32).wrapping_shr(host(source));
-        let dest = (other & 0xffff_ffff).wrapping_shr(host(dest));
-        source | dest
+        // To look them up takes less than to shift.
+        let mask = |len: u8| MASKS.get(usize::from(len & 63)).copied().unwrap_or(0);
+        (a ^ b) & (mask(source) | (mask(dest) >> 32))
     }
 
     #[inline]
@@ -176,8 +188,8 @@ impl Word for u128 {
     fn mix(pair: (u128, u128), mask: (u128, u128)) -> u64 {
         let half = |number: u128| {
             let (high, low) = ((number >> 64) as u64, number as u64);
-            high.wrapping_mul(FIRST) ^ low.wrapping_mul(SECOND).rotate_left(32)
+            high.wrapping_mul(FIRST) ^ low.wrapping_mul(SECOND)
         };
-        half(pair.0 & mask.0).wrapping_mul(SECOND) ^ half(pair.1 & mask.1).rotate_left(17)
+        half(pair.0 & mask.0).wrapping_mul(THIRD) ^ half(pair.1 & mask.1)
     }
 }
