@@ -189,8 +189,7 @@ impl Header {
         }
     }
 
-    /// What ctrfw parses from a packet with it.
-    pub fn headers(&self) -> Headers {
+    fn headers(&self) -> Headers {
         let proto = Protocol(self.proto);
         Headers {
             addrs: Some(self.addrs()),

@@ -72,7 +72,6 @@ fn byte<const N: u32>(word: u64) -> u8 {
     (word >> (N << 3)) as u8
 }
 
-/// The words of an address.
 impl Record {
     /// What is to be kept of an event at `time` (nanoseconds), of a packet with the number `id`.
     #[inline]
