@@ -82,14 +82,14 @@ impl<M: Memory> Classifier<M> {
     /// `is_for` is asked about rules that may be, and told whether the classifier knows that they are. Any
     /// context.
     #[inline(always)]
-    pub(crate) fn first<A: Word, const PLAIN: bool>(
+    pub(crate) fn first<A: Word>(
         &self,
         key: &Key<'_, A>,
         hook: (Hook, NetnsId),
         from: u32,
         is_for: impl FnMut(u32, bool) -> bool,
     ) -> Option<Found> {
-        A::forest(self).first::<PLAIN>(key, hook, from, is_for)
+        A::forest(self).first(key, hook, from, is_for)
     }
 
     /// How many bytes of memory it takes.

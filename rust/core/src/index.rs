@@ -193,13 +193,9 @@ impl<M: Memory> First<M> {
     /// What the rule says that was found, and where it is counted.
     #[inline]
     fn told(&self, found: Found) -> Option<(Verb, Option<Slot>)> {
-        match (found.allows(), &self.owners) {
-            // Nothing of the rule itself need be looked at, which may be far.
-            (Some(allows), Owners::From(first)) => {
-                let slot = first.wrapping_add(self.index(found.number()));
-                Some((Verb::plain(allows), Slot::from_number(slot)))
-            }
-            _ => self.ask(found.number()),
+        match self.glance_at(found) {
+            Glance::Decided(_, allows, slot) => Some((Verb::plain(allows), slot)),
+            Glance::Nobody | Glance::Unclear => self.ask(found.number()),
         }
     }
 
@@ -232,18 +228,21 @@ impl<M: Memory> First<M> {
             return Glance::Unclear;
         };
         let hook = (packet.hook, packet.netns);
-        let found = self
-            .classifier
-            .first::<A, true>(&key, hook, 0, |number, known| {
-                known || self.speaks_of(number, sets, packet)
-            });
+        let found = self.classifier.first(&key, hook, 0, |number, known| {
+            known || self.speaks_of(number, sets, packet)
+        });
         let Some(found) = found else {
             return Glance::Nobody;
         };
+        self.glance_at(found)
+    }
+
+    /// The same of a rule that was found. Nothing of the rule itself is looked at, which may be far.
+    #[inline(always)]
+    fn glance_at(&self, found: Found) -> Glance {
         let Owners::From(first) = &self.owners else {
             return Glance::Unclear;
         };
-        // Nothing of the rule itself need be looked at, which may be far.
         let index = self.index(found.number());
         let slot = Slot::from_number(first.wrapping_add(index));
         match found.allows() {
@@ -508,11 +507,9 @@ impl<M: Memory> Index<M> {
         let hook = (packet.hook, packet.netns);
         let (mut from, mut undecided) = (0, 0u32);
         loop {
-            let found = first
-                .classifier
-                .first::<A, false>(&key, hook, from, |number, known| {
-                    known || first.speaks_of(number, sets, packet)
-                });
+            let found = first.classifier.first(&key, hook, from, |number, known| {
+                known || first.speaks_of(number, sets, packet)
+            });
             let Some(found) = found else {
                 return Search::Nobody;
             };
@@ -542,11 +539,9 @@ impl<M: Memory> Index<M> {
         let first = &*self.first;
         let hook = (packet.hook, packet.netns);
         let old = |from: u32| {
-            first
-                .classifier
-                .first::<A, false>(key, hook, from, |number, known| {
-                    !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
-                })
+            first.classifier.first(key, hook, from, |number, known| {
+                !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
+            })
         };
         let newcomer = |number: u32| {
             let newcomer = self.later.rules.get(number as usize)?;
@@ -554,7 +549,7 @@ impl<M: Memory> Index<M> {
         };
         let new = |from: u32| {
             let classifier = self.later.classifier.as_ref()?;
-            let found = classifier.first::<A, false>(key, hook, from, |number, known| {
+            let found = classifier.first(key, hook, from, |number, known| {
                 known
                     || newcomer(number).is_some_and(|(_, (block, head))| {
                         block.speaks_of(head, sets, &Probe::new(packet))

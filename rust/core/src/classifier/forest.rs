@@ -169,14 +169,14 @@ impl<A: Word, M: Memory> Forest<A, M> {
     /// The first rule, of those from number `from` on, that is for the packet with this key, at this hook.
     /// `is_for` is asked about rules that may be, and told whether it is known that they are. Any context.
     #[inline(always)]
-    pub(super) fn first<const PLAIN: bool>(
+    pub(super) fn first(
         &self,
         key: &Key<'_, A>,
         (hook, netns): (Hook, NetnsId),
         from: u32,
         is_for: impl FnMut(u32, bool) -> bool,
     ) -> Option<Found> {
-        let mut search = Search::<A, M, _, PLAIN> {
+        let mut search = Search {
             forest: self,
             key,
             from,
@@ -212,7 +212,7 @@ impl<A: Word, M: Memory> Forest<A, M> {
 }
 
 /// A search for the first record that fits.
-struct Search<'a, A: Word, M: Memory, F, const PLAIN: bool> {
+struct Search<'a, A: Word, M: Memory, F> {
     forest: &'a Forest<A, M>,
     key: &'a Key<'a, A>,
     /// Rules before this number are not looked for.
@@ -224,9 +224,7 @@ struct Search<'a, A: Word, M: Memory, F, const PLAIN: bool> {
     found: Option<Found>,
 }
 
-impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool, const PLAIN: bool>
-    Search<'_, A, M, F, PLAIN>
-{
+impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
     /// Whether there is such a record, and its rule is to be looked for and is for the packet.
     // A call for each record would cost more than the comparison.
     #[inline(always)]
@@ -234,14 +232,10 @@ impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool, const PLAIN: bool>
         let Some(record) = self.forest.records.get(number as usize) else {
             return false;
         };
-        let (fits, plain) = if PLAIN {
-            (record.fits_plain(self.key), true)
-        } else {
-            (record.fits(self.key), self.key.class.is_plain())
-        };
-        let fits = fits
+        let known = self.key.class.is_plain() & record.is_exact();
+        let fits = record.fits(self.key)
             && record.rule() >= self.from
-            && (self.is_for)(record.rule(), plain & record.is_exact());
+            && (self.is_for)(record.rule(), known);
         if fits {
             self.best = number;
             self.found = Some(record.found());

@@ -158,28 +158,18 @@ impl<'a, A: Word> Key<'a, A> {
     /// the other family.
     #[inline(always)]
     pub(crate) fn plain(packet: &Packet, extras: &'a Extras) -> Option<Self> {
-        let headers = &packet.headers;
-        let addrs = headers.addrs.and_then(A::of)?;
-        let proto = headers.proto?;
-        if headers.unparsed.is_some() {
-            return None;
-        }
-        let (class, sport, dport) = match &headers.transport {
-            Transport::Ports { source, dest, .. } => (Class::Ports, *source, *dest),
-            Transport::Icmp { .. } | Transport::Other => (Class::Portless, 0, 0),
-            Transport::LaterFragment | Transport::Unreadable => return None,
-        };
+        packet.headers.proto?;
+        let key = Self::of(packet, extras).filter(|key| key.class.is_plain())?;
+        // No rule asks for ports that is looked for among those for packets without; and what is known when
+        // this is compiled is not compared.
         Some(Self {
-            addrs,
-            rest: rest(sport, dport, proto.0),
             told: u64::MAX,
-            class,
-            extras,
+            ..key
         })
     }
 
     /// The fields of a packet; [`None`] if it does not show addresses of this family.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(packet: &Packet, extras: &'a Extras) -> Option<Self> {
         let headers = &packet.headers;
         let addrs = headers.addrs.and_then(A::of)?;

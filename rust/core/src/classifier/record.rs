@@ -87,23 +87,7 @@ impl<A: Word> Record<A> {
         self.rule.0 & INEXACT == 0
     }
 
-    /// Whether the rule may be for such a packet, of which everything is told.
-    #[inline(always)]
-    pub(super) fn fits_plain(&self, key: &Key<'_, A>) -> bool {
-        // Bits, not conditions: there is one branch, at the end, and processors guess well what it does.
-        // What is negative misses.
-        let room = |range: (u16, u16), port: u64| {
-            let far = (port as u16).wrapping_sub(range.0);
-            u32::from(range.1).wrapping_sub(far.into())
-        };
-        let sport = room(self.sport, key.rest >> 32);
-        let dport = room(self.dport, key.rest >> 16);
-        let proto = (self.proto ^ key.rest as u8) & self.proto_mask;
-        let addrs = A::difference(self.addrs, key.addrs, self.source_len, self.dest_len);
-        addrs | u64::from(((sport | dport) >> 31) | u32::from(proto)) == 0
-    }
-
-    /// The same of any packet.
+    /// Whether the rule may be for such a packet.
     #[inline(always)]
     pub(super) fn fits(&self, key: &Key<'_, A>) -> bool {
         // Bits, not conditions: there is one branch, at the end, and processors guess well what it does.
