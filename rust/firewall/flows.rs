@@ -2,11 +2,12 @@
 
 //! What the table has decided about packets lately, on each CPU.
 
-use ctrfw_core::cache::{Cache, Hash, Recall, Remembered, Secret};
+use ctrfw_core::cache::{Cache, Hash, Recall, Secret};
 use ctrfw_core::family::Family;
 use ctrfw_core::flow::{Finding, Flow, State};
 use ctrfw_core::hook::Hook;
 use ctrfw_core::key::{Key, Names};
+use ctrfw_core::outcome::Outcome;
 use kernel::prelude::*;
 
 use super::memory::KernelMemory;
@@ -28,13 +29,25 @@ pub(super) struct Around {
 
 /// What a packet is remembered by.
 pub(super) struct Trail<'a> {
-    key: Key<'a>,
-    hash: Hash,
+    pub(super) key: Key<'a>,
     /// The packet's length in bytes, from the network header to the end of the datagram.
     pub(super) len: u32,
 }
 
 impl<'a> Trail<'a> {
+    /// That of a packet; [`None`] if such packets are not remembered. Any context, under RCU.
+    #[inline(always)]
+    pub(super) fn of(
+        (hook, family): (Hook, Family),
+        skb: &SkBuff,
+        state: &HookState<'_>,
+        around: &'a Around,
+    ) -> Option<Self> {
+        let (mut key, len) = Key::of(hook, family, state.net().cookie(), &skb.network())?;
+        around.add_to(&mut key);
+        Some(Self { key, len })
+    }
+
     /// The names of devices that it has, if the table asks for any. What is remembered must have been
     /// judged by these: the devices may have other names by then.
     #[inline]
@@ -76,47 +89,32 @@ impl Flows {
         self.memory
     }
 
-    /// Whether anything is remembered. Any context.
-    #[inline(always)]
-    pub(super) fn exist(&self) -> bool {
-        self.caches.is_some()
-    }
-
-    /// What a packet is remembered by that `table` is asked about; [`None`] if such packets are not
-    /// remembered. Any context, under RCU.
-    #[inline(always)]
-    pub(super) fn trail<'a>(
-        &self,
-        table: &Table,
-        (hook, family): (Hook, Family),
-        skb: &SkBuff,
-        state: &HookState<'_>,
-        around: &'a Around,
-    ) -> Option<Trail<'a>> {
-        let (mut key, len) = Key::of(hook, family, state.net().cookie(), &skb.network())?;
-        around.add_to(&mut key);
-        let hash = Hash::of(&self.secret, table.generation, &key);
-        Some(Trail { key, hash, len })
-    }
-
     /// What `table` has decided about such packets, or whether that is to be remembered. Any context.
     #[inline(always)]
     pub(super) fn find(&self, table: &Table, trail: &Trail<'_>) -> Recall {
         let Some(caches) = &self.caches else {
             return Recall::New;
         };
+        let hash = self.hash(table, trail);
         match caches.own() {
-            Some(mut cache) => cache.find(table.generation, trail.hash, &trail.key),
+            Some(mut cache) => cache.find(table.generation, hash, &trail.key),
             // Somebody who has it now was interrupted, and this packet is not remembered.
             None => Recall::New,
         }
     }
 
     /// Remembers what `table` has decided about such packets, on this CPU. Any context.
-    pub(super) fn remember(&self, table: &Table, trail: &Trail<'_>, value: Remembered) {
+    #[inline(never)]
+    pub(super) fn remember(&self, table: &Table, trail: &Trail<'_>, outcome: Outcome) {
         if let Some(mut cache) = self.caches.as_ref().and_then(CpuLocal::own) {
-            cache.remember(table.generation, trail.hash, &trail.key, value);
+            let hash = self.hash(table, trail);
+            cache.remember(table.generation, hash, &trail.key, outcome);
         }
+    }
+
+    #[inline(always)]
+    fn hash(&self, table: &Table, trail: &Trail<'_>) -> Hash {
+        Hash::of(&self.secret, table.generation, &trail.key)
     }
 }
 

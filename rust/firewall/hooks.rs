@@ -2,11 +2,12 @@
 
 //! What happens to a packet at a hook.
 
-use ctrfw_core::cache::{Recall, Remembered};
+use ctrfw_core::cache::Recall;
 use ctrfw_core::family::Family;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::matcher::Needs;
+use ctrfw_core::outcome::Outcome;
 use ctrfw_core::packet::{Headers, Packet};
 use ctrfw_core::proto::Protocol;
 use ctrfw_core::reject::Answer;
@@ -72,9 +73,6 @@ impl Handler for Hooks {
             table.pass_by(skb, family);
             return Verdict::ACCEPT;
         }
-        if !firewall.flows.exist() {
-            return firewall.judge(Some(table), skb, state, None);
-        }
         if table.looks_around {
             return firewall.look_around(table, skb, state);
         }
@@ -115,23 +113,34 @@ impl Firewall {
         state: &HookState<'_>,
         around: &Around,
     ) -> Verdict {
-        let trail = self.flows.trail(table, (hook, family), skb, state, around);
-        let Some(trail) = trail else {
+        let Some(trail) = Trail::of((hook, family), skb, state, around) else {
             return self.judge(Some(table), skb, state, None);
         };
-        match self.flows.find(table, &trail) {
-            Recall::Known(Remembered { slot, dropped }) => {
-                table.add(slot, trail.len);
-                if !dropped {
-                    return Verdict::ACCEPT;
-                }
-                self.stats.dropped(hook);
-                Verdict::DROP
-            }
-            // Whoever gets the trail itself has it written to memory before the search.
-            Recall::Again => self.judge(Some(table), skb, state, Some(&{ trail })),
-            Recall::New => self.judge(Some(table), skb, state, None),
+        let recall = self.flows.find(table, &trail);
+        if let Recall::Known(outcome) = recall {
+            return self.carry_out(table, hook, outcome, trail.len);
         }
+        // Whoever gets the trail itself has it written to memory before the search.
+        let trail = trail;
+        let again = recall == Recall::Again;
+        let Some(outcome) = table.first_look(&trail.key, state.net().id()) else {
+            return self.judge(Some(table), skb, state, again.then_some(&trail));
+        };
+        if again {
+            self.flows.remember(table, &trail, outcome);
+        }
+        self.carry_out(table, hook, outcome, trail.len)
+    }
+
+    /// Does what was decided about a packet of `len` bytes. Any context.
+    #[inline(always)]
+    fn carry_out(&self, table: &Table, hook: Hook, outcome: Outcome, len: u32) -> Verdict {
+        table.add(outcome.slot, len);
+        if outcome.dropped {
+            self.stats.dropped(hook);
+            return Verdict::DROP;
+        }
+        Verdict::ACCEPT
     }
 
     /// The same where rules ask for more than the headers tell. Out of line: what is asked for little keeps
@@ -231,8 +240,8 @@ impl Firewall {
                 };
                 if plain && table.log(decision).is_none() {
                     let dropped = refused;
-                    let value = Remembered { slot, dropped };
-                    self.flows.remember(table, trail, value);
+                    let outcome = Outcome { slot, dropped };
+                    self.flows.remember(table, trail, outcome);
                 }
             }
         }

@@ -6,8 +6,10 @@ use core::net::IpAddr;
 
 use ctrfw_core::generation::Generation;
 use ctrfw_core::hook::Hook;
+use ctrfw_core::key::Key;
 use ctrfw_core::matcher::Needs;
 use ctrfw_core::netns::NetnsId;
+use ctrfw_core::outcome::Outcome;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
 use ctrfw_core::rule::{Decider, Decision, Log, Mode, Verb};
@@ -92,6 +94,14 @@ impl Table {
     pub(crate) fn log(&self, decision: Decision) -> Option<Log> {
         self.quota.as_ref()?;
         self.policy.log(decision)
+    }
+
+    /// What comes of a packet with this key, in this namespace, if a first look tells. Any context.
+    ///
+    /// Out of line, once for all hooks.
+    #[inline(never)]
+    pub(super) fn first_look(&self, packet: &Key<'_>, netns: NetnsId) -> Option<Outcome> {
+        self.policy.first_look(packet, netns)
     }
 
     /// Counts a packet of `bytes` bytes in a slot. Any context.

@@ -10,9 +10,9 @@ use anyhow::{ensure, Result};
 use ctrfw_core::memory::Heap;
 use ctrfw_core::packet::Packet;
 use ctrfw_core::policy::Policy;
-use ctrfw_core::rule::Decider;
 
 use crate::clock::Moment;
+use crate::common::packet::CONTAINER;
 use crate::linear::Linear;
 use crate::measure::Evictor;
 use crate::trace::SHORT;
@@ -73,21 +73,61 @@ pub trait Engine {
 
 /// Finds the first rule that fits.
 pub trait Lookup {
-    /// Its index, or that of no rule. Not to be inlined into what measures it, as it is not in a hook.
+    /// What stands for it, or for no rule. Not to be inlined into what measures it, as it is not in a hook.
     fn lookup(&mut self, header: &Header) -> usize;
+
+    /// The index of the rule that this stands for.
+    fn index(&self, found: usize) -> usize {
+        found
+    }
 }
 
 /// What is found where no rule fits.
 pub const NOBODY: usize = usize::MAX;
 
-/// The policy engine.
+/// What is found where more than a first look would be needed.
+const UNCLEAR: usize = usize::MAX - 1;
+
+/// The policy engine, as hooks ask it.
 pub struct Ctrfw {
     policy: Rc<Policy<Heap>>,
-    /// All but the headers stays the same, as a hook knows it before it parses.
-    packet: Packet,
 }
 
 impl Ctrfw {
+    /// To look up in a `policy` that was just loaded.
+    pub fn new(policy: Rc<Policy<Heap>>) -> Self {
+        Self { policy }
+    }
+}
+
+impl Lookup for Ctrfw {
+    #[inline(never)]
+    fn lookup(&mut self, header: &Header) -> usize {
+        let Some(outcome) = self.policy.first_look(&header.key(), CONTAINER) else {
+            return UNCLEAR;
+        };
+        black_box(outcome.dropped);
+        // Rules have slots in their order, and those of nobody are behind them.
+        outcome.slot.index()
+    }
+
+    fn index(&self, found: usize) -> usize {
+        match found {
+            UNCLEAR => UNCLEAR,
+            slot if slot < self.policy.rules().len() => slot,
+            _ => NOBODY,
+        }
+    }
+}
+
+/// The policy's rules, asked one after the other.
+pub struct OneByOne {
+    policy: Rc<Policy<Heap>>,
+    /// All but the headers stays the same.
+    packet: Packet,
+}
+
+impl OneByOne {
     /// To look up in `policy` headers like this one.
     pub fn new(policy: Rc<Policy<Heap>>, header: &Header) -> Self {
         Self {
@@ -97,28 +137,12 @@ impl Ctrfw {
     }
 }
 
-impl Lookup for Ctrfw {
-    #[inline(never)]
-    fn lookup(&mut self, header: &Header) -> usize {
-        header.fill(&mut self.packet);
-        let (decision, slot) = self.policy.judge(&self.packet, |_, _| ());
-        black_box(slot);
-        match decision.decider {
-            Decider::Rule(index) => index,
-            _ => NOBODY,
-        }
-    }
-}
-
-/// The policy's rules, asked one after the other.
-pub struct OneByOne(pub Ctrfw);
-
 impl Lookup for OneByOne {
     #[inline(never)]
     fn lookup(&mut self, header: &Header) -> usize {
-        header.fill(&mut self.0.packet);
-        let mut rules = 0..self.0.policy.rules().len();
-        let speaks = |index: &usize| self.0.policy.speaks_of(*index, &self.0.packet);
+        header.fill(&mut self.packet);
+        let mut rules = 0..self.policy.rules().len();
+        let speaks = |index: &usize| self.policy.speaks_of(*index, &self.packet);
         rules.find(speaks).unwrap_or(NOBODY)
     }
 }
@@ -153,6 +177,7 @@ impl<L: Lookup> Local<L> {
     pub fn check(&mut self, truth: &[usize]) -> Result<()> {
         for (header, truth) in self.trace.iter().zip(truth) {
             let found = self.lookup.lookup(header);
+            let found = self.lookup.index(found);
             ensure!(
                 found == *truth,
                 "{} finds {found}, not {truth}, for {header:?}",

@@ -19,6 +19,7 @@ use rand::Rng as _;
 
 use crate::adversary::Adversary;
 use crate::common::oracle::decide;
+use crate::common::packet::first_look;
 use crate::common::text;
 use crate::generator::generate;
 use crate::language::{Flavour, Speaker, FLAVOURS};
@@ -69,6 +70,8 @@ pub struct Report {
     pub tables: u64,
     /// Transactions that edited one
     pub edits: u64,
+    /// Packets of which a first look told what becomes of them
+    pub looks: u64,
 }
 
 impl Report {
@@ -82,6 +85,7 @@ impl Report {
             *self.pairs.entry(name).or_default() += pairs;
         }
         self.tables += other.tables;
+        self.looks += other.looks;
         self.edits += other.edits;
     }
 }
@@ -142,7 +146,7 @@ fn one(table: u64, seed: u64, report: &mut Report) -> Result<(), String> {
     let source = &sources[(table % sources.len() as u64) as usize];
     let mut rng = rng(seed, table);
     report.tables += 1;
-    let (pairs, edits) = match source {
+    let (pairs, looks) = match source {
         Source::Flavour(flavour) => language(flavour, &mut rng)?,
         Source::Profile(profile, v6) => {
             let set = generate(profile, *v6, size(&mut rng), mix(seed ^ table));
@@ -154,7 +158,8 @@ fn one(table: u64, seed: u64, report: &mut Report) -> Result<(), String> {
         }
     };
     *report.pairs.entry(source.name()).or_default() += pairs;
-    report.edits += edits;
+    report.looks += looks;
+    report.edits += EDITS;
     Ok(())
 }
 
@@ -201,6 +206,7 @@ impl Words for Ruled {
     }
 }
 
+/// How many pairs were compared, and of how many packets a first look told what becomes of them.
 fn tuples(set: RuleSet, rng: &mut Rng) -> Result<(u64, u64), String> {
     let v6 = set.v6;
     // Large tables take longer to look through; what is new about them is in few headers.
@@ -214,7 +220,7 @@ fn tuples(set: RuleSet, rng: &mut Rng) -> Result<(u64, u64), String> {
         text += &model.add(0, Ruled(rng.random(), *rule));
     }
     let mut policy = load(&text)?;
-    let mut pairs = 0;
+    let (mut pairs, mut looks) = (0, 0);
     let mut plain: Vec<Tuple> = here.to_vec();
     for edit in 0..=EDITS {
         let mut packet = Tuple::any(v6).point(rng).packet();
@@ -238,6 +244,7 @@ fn tuples(set: RuleSet, rng: &mut Rng) -> Result<(u64, u64), String> {
             };
             let got = policy.decide(&packet, |_| ());
             same(&policy, &packet, got, want)?;
+            looks += u64::from(first_look(&policy, &packet)?);
         }
         pairs += headers as u64;
         if edit == EDITS {
@@ -255,7 +262,7 @@ fn tuples(set: RuleSet, rng: &mut Rng) -> Result<(u64, u64), String> {
         policy = append(&policy, &lines)?;
         plain = model.rules.iter().map(|rule| rule.1).collect();
     }
-    Ok((pairs, EDITS))
+    Ok((pairs, looks))
 }
 
 /// Mostly that of all others.
@@ -267,6 +274,7 @@ fn priority(rng: &mut Rng) -> i16 {
     }
 }
 
+/// The same.
 fn language(flavour: &'static Flavour, rng: &mut Rng) -> Result<(u64, u64), String> {
     const PACKETS: u64 = 512;
     let mut speaker = Speaker::new(flavour, rng);
@@ -284,6 +292,7 @@ fn language(flavour: &'static Flavour, rng: &mut Rng) -> Result<(u64, u64), Stri
     }
     let mut policy = load(&text)?;
     let mut audited = Vec::new();
+    let mut looks = 0;
     for edit in 0..=EDITS {
         for _ in 0..PACKETS {
             let seen = speaker.seen(rng);
@@ -292,6 +301,7 @@ fn language(flavour: &'static Flavour, rng: &mut Rng) -> Result<(u64, u64), Stri
             let decision = policy.decide(&packet, |index| audited.push(index));
             let (wanted, would) = decide(&model.rules, &defaults, &seen);
             same(&policy, &packet, (decision, &audited), (wanted, &would))?;
+            looks += u64::from(first_look(&policy, &packet)?);
         }
         if edit == EDITS {
             break;
@@ -306,5 +316,5 @@ fn language(flavour: &'static Flavour, rng: &mut Rng) -> Result<(u64, u64), Stri
         }
         policy = append(&policy, &lines)?;
     }
-    Ok((PACKETS * (EDITS + 1), EDITS))
+    Ok((PACKETS * (EDITS + 1), looks))
 }

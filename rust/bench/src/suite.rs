@@ -121,8 +121,8 @@ impl Plan {
             .collect();
 
         let mut engines: Vec<Box<dyn Engine>> = Vec::new();
-        let ctrfw = || Ctrfw::new(policy.clone(), &trace[0]);
-        let mut local = Local::new("ctrfw", ctrfw(), trace.clone(), evictor.clone());
+        let ctrfw = Ctrfw::new(policy.clone());
+        let mut local = Local::new("ctrfw", ctrfw, trace.clone(), evictor.clone());
         local.check(&truth)?;
         engines.push(Box::new(local));
         let nothing = Rc::new(table(&RuleSet {
@@ -131,14 +131,14 @@ impl Plan {
         })?);
         engines.push(Box::new(Local::new(
             "ctrfw, no rules",
-            Ctrfw::new(nothing, &trace[0]),
+            Ctrfw::new(nothing),
             trace.clone(),
             evictor.clone(),
         )));
         let scan = Local::new("linear scan", linear, trace.clone(), evictor.clone());
         engines.push(Box::new(scan));
         if set.rules.len() <= ONE_BY_ONE {
-            let lookup = OneByOne(ctrfw());
+            let lookup = OneByOne::new(policy.clone(), &trace[0]);
             let mut local = Local::new(
                 "ctrfw, rule by rule",
                 lookup,

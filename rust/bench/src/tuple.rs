@@ -9,6 +9,7 @@ use ctrfw_core::addr::KernelAddr;
 use ctrfw_core::family::Family;
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
+use ctrfw_core::key::Key;
 use ctrfw_core::packet::{Headers, Packet, Transport};
 use ctrfw_core::pair::AddrPair;
 use ctrfw_core::proto::Protocol;
@@ -209,6 +210,14 @@ impl Header {
             len: 60,
             unparsed: None,
         }
+    }
+
+    /// What a packet with this header, forwarded for a container, is remembered by.
+    #[inline]
+    pub fn key(&self) -> Key<'static> {
+        let transport = (u32::from(self.sport) << 16) | u32::from(self.dport);
+        let proto = Protocol(self.proto);
+        Key::new(Hook::Forward, 1, self.addrs(), proto, transport)
     }
 
     /// A packet with this header, forwarded for a container.

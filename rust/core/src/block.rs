@@ -249,8 +249,14 @@ impl<M: Memory> Block<M> {
     /// can tell; whether there are any.
     pub(crate) fn fill(&self, pattern: &mut Pattern, head: Head, sets: &Sets<M>) -> bool {
         let words = self.words(head);
-        let says = (self.verb(head), head.doubt());
-        self.matches.fill(pattern, sets, &words, says)
+        let allows = match self.verb(head) {
+            Verb::Allow => Some(true),
+            Verb::Deny => Some(false),
+            Verb::Reject(_) | Verb::Audit | Verb::Queue(_) => None,
+        };
+        let allows = allows.filter(|_| self.more(head).log.is_none());
+        self.matches
+            .fill(pattern, sets, &words, (allows, head.doubt()))
     }
 
     /// Whether a rule has this comment, whose tag it is.

@@ -17,7 +17,7 @@
 use crate::generation::Generation;
 use crate::key::{Key, Names};
 use crate::memory::{List, Memory, NoMemory};
-use crate::slot::Slot;
+use crate::outcome::Outcome;
 
 /// How many places a key may be in.
 const WAYS: usize = 4;
@@ -31,37 +31,11 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Most places of a cache.
 pub const MAX_PLACES: usize = 1 << 20;
 
-/// What was decided, where it takes no more than that: whether the packet is dropped, and the slot that
-/// it is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remembered {
-    /// Where it is counted
-    pub slot: Slot,
-    /// Whether it is dropped
-    pub dropped: bool,
-}
-
-impl Remembered {
-    /// The two in one word, if they fit there.
-    fn word(self) -> Option<u32> {
-        let number = self.slot.number();
-        (number <= u32::MAX >> 1).then_some((number << 1) | u32::from(self.dropped))
-    }
-
-    #[inline(always)]
-    fn from_word(word: u32) -> Option<Self> {
-        Some(Self {
-            slot: Slot::from_number(word >> 1)?,
-            dropped: word & 1 != 0,
-        })
-    }
-}
-
 /// What a cache says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recall {
     /// This was decided.
-    Known(Remembered),
+    Known(Outcome),
     /// It came before, and what is decided is to be remembered.
     Again,
     /// It is new.
@@ -89,8 +63,8 @@ impl Place {
     }
 
     #[inline(always)]
-    fn value(&self) -> Option<Remembered> {
-        Remembered::from_word((self.value_mark >> 32) as u32)
+    fn value(&self) -> Option<Outcome> {
+        Outcome::from_word((self.value_mark >> 32) as u32)
     }
 }
 
@@ -235,7 +209,7 @@ impl<M: Memory> Cache<M> {
         way: usize,
         generation: Generation,
         key: &Key<'_>,
-    ) -> Option<Remembered> {
+    ) -> Option<Outcome> {
         let index = set.wrapping_mul(WAYS).wrapping_add(way);
         let place = self.places.get(index)?;
         let same = place.is(generation, key) && self.names_are(index, key);
@@ -268,13 +242,7 @@ impl<M: Memory> Cache<M> {
 
     /// Remembers what a table of this generation has decided about packets with this key, in place of
     /// something else if need be.
-    pub fn remember(
-        &mut self,
-        generation: Generation,
-        hash: Hash,
-        key: &Key<'_>,
-        value: Remembered,
-    ) {
+    pub fn remember(&mut self, generation: Generation, hash: Hash, key: &Key<'_>, value: Outcome) {
         let set = hash.set() & self.mask;
         let (Some(prints), Some(value)) = (self.prints.get_mut(set), value.word()) else {
             return;

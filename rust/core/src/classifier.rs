@@ -12,6 +12,7 @@ mod key;
 mod mask;
 mod pattern;
 mod record;
+mod spans;
 mod word;
 
 use crate::family::Family;

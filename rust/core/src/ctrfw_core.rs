@@ -58,6 +58,7 @@ pub mod memory;
 mod more;
 pub mod netns;
 mod number;
+pub mod outcome;
 mod packed;
 pub mod packet;
 pub mod pair;

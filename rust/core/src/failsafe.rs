@@ -9,8 +9,9 @@ use crate::error::Fault;
 use crate::facts::Reach;
 use crate::family::FamilySet;
 use crate::hook::{Hook, HookSet};
+use crate::key::Key;
 use crate::lexer::{Form, Words};
-use crate::netns::{NetnsMatch, NetnsScope};
+use crate::netns::{NetnsId, NetnsMatch, NetnsScope};
 use crate::packet::{Packet, Transport};
 use crate::port::PortRange;
 use crate::proto::Protocol;
@@ -94,20 +95,39 @@ pub(crate) fn add_reach(reach: &mut Reach) {
     reach.add(hooks, FamilySet::all(), &scope);
 }
 
-/// Whether one of `ways` lets a packet pass. `own` tells of its destination at PRE_ROUTING whether
-/// packets for it are for the host, of its source at POST_ROUTING whether it is the host's; the other
-/// hooks tell that by themselves.
-pub(crate) fn passes(ways: &[Way], packet: &Packet, own: impl FnOnce(IpAddr) -> bool) -> bool {
-    let (request, known) = match packet.hook {
+/// Of packets at a hook: whether it is the destination's port that ways are about, and not the source's; and
+/// whether it is known that that is the host. [`None`] where ways let nothing pass.
+fn direction(hook: Hook, netns: NetnsId) -> Option<(bool, bool)> {
+    let direction = match hook {
         Hook::PreRouting => (true, false),
         Hook::LocalIn => (true, true),
         Hook::LocalOut => (false, true),
         Hook::PostRouting => (false, false),
-        Hook::Forward => return false,
+        Hook::Forward => return None,
     };
-    if !packet.netns.host {
+    netns.host.then_some(direction)
+}
+
+/// Whether one of `ways` may let a packet with this key pass, in this namespace; else [`passes`] says so, too.
+#[inline(never)]
+pub(crate) fn may_pass(ways: &[Way], packet: &Key<'_>, netns: NetnsId) -> bool {
+    let (Some((request, _)), Some((source, dest))) =
+        (direction(packet.hook(), netns), packet.ports())
+    else {
         return false;
-    }
+    };
+    let port = if request { dest } else { source };
+    ways.iter()
+        .any(|way| way.proto == packet.proto() && way.ports.contains(port))
+}
+
+/// Whether one of `ways` lets a packet pass. `own` tells of its destination at PRE_ROUTING whether
+/// packets for it are for the host, of its source at POST_ROUTING whether it is the host's; the other
+/// hooks tell that by themselves.
+pub(crate) fn passes(ways: &[Way], packet: &Packet, own: impl FnOnce(IpAddr) -> bool) -> bool {
+    let Some((request, known)) = direction(packet.hook, packet.netns) else {
+        return false;
+    };
     let Some(proto) = packet.headers.proto else {
         return false;
     };

@@ -140,12 +140,6 @@ impl Flag for Hook {
 
     #[inline]
     fn bit(self) -> u8 {
-        match self {
-            Self::PreRouting => 1 << 0,
-            Self::LocalIn => 1 << 1,
-            Self::Forward => 1 << 2,
-            Self::LocalOut => 1 << 3,
-            Self::PostRouting => 1 << 4,
-        }
+        1u8.wrapping_shl(self as u32)
     }
 }

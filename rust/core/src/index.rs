@@ -9,8 +9,10 @@ use crate::block::Block;
 use crate::classifier::{Classifier, Extras, Found, Key, Word};
 use crate::family::Family;
 use crate::head::Head;
+use crate::key;
 use crate::matcher::Probe;
 use crate::memory::{List, Memory, NoMemory};
+use crate::netns::NetnsId;
 use crate::packet::Packet;
 use crate::rule::Verb;
 use crate::rules::Rules;
@@ -37,15 +39,15 @@ pub(crate) enum Search<R> {
     From(usize),
 }
 
-/// What a first look at a packet tells.
-pub(crate) enum Glance {
-    /// The first rule for it, with its index and its slot, allows or denies.
-    // Not with a verb: what became of neighbouring packets does not tell this one's, so that it must not take
+/// What a first look at a packet finds.
+pub(crate) enum Look {
+    /// The first rule for it does no more than allow it, or deny it, and counts it in this slot.
+    // Not a verb: what became of neighbouring packets does not tell this one's, so that it must not take
     // a branch.
-    Decided(usize, bool, Option<Slot>),
+    Rule(bool, Slot),
     /// No rule is for it.
     Nobody,
-    /// Nothing.
+    /// Nothing: it must be judged.
     Unclear,
 }
 
@@ -193,9 +195,25 @@ impl<M: Memory> First<M> {
     /// What the rule says that was found, and where it is counted.
     #[inline]
     fn told(&self, found: Found) -> Option<(Verb, Option<Slot>)> {
-        match self.glance_at(found) {
-            Glance::Decided(_, allows, slot) => Some((Verb::plain(allows), slot)),
-            Glance::Nobody | Glance::Unclear => self.ask(found.number()),
+        match found.allows() {
+            Some(allows) => Some((Verb::plain(allows), self.slot(found.number()))),
+            None => self.ask(found.number()),
+        }
+    }
+
+    /// The same for a first look.
+    #[inline(always)]
+    fn look_at(&self, found: Found) -> Look {
+        Look::of(found, self.slot(found.number()))
+    }
+
+    /// The slot of the rule with this number. Mostly nothing of the rule itself is looked at, which may be
+    /// far.
+    #[inline(always)]
+    fn slot(&self, number: u32) -> Option<Slot> {
+        match &self.owners {
+            Owners::From(first) => Slot::from_number(first.wrapping_add(self.index(number))),
+            Owners::Numbers(_) => self.ask(number)?.1,
         }
     }
 
@@ -211,44 +229,6 @@ impl<M: Memory> First<M> {
         let (block, place) = place::<M>(number);
         let block: &Block<M> = self.blocks.get(block)?;
         Some((block, *block.heads().get(place)?))
-    }
-
-    /// See [`Index::glance`].
-    #[inline(always)]
-    fn glance<A: Word>(&self, sets: &Sets<M>, packet: &Packet) -> Glance {
-        let read;
-        let extras = match self.classifier.extras::<A>() {
-            0 => &Extras::NONE,
-            wanted => {
-                read = Extras::of(packet, wanted);
-                &read
-            }
-        };
-        let Some(key) = Key::<A>::plain(packet, extras) else {
-            return Glance::Unclear;
-        };
-        let hook = (packet.hook, packet.netns);
-        let found = self.classifier.first(&key, hook, 0, |number, known| {
-            known || self.speaks_of(number, sets, packet)
-        });
-        let Some(found) = found else {
-            return Glance::Nobody;
-        };
-        self.glance_at(found)
-    }
-
-    /// The same of a rule that was found. Nothing of the rule itself is looked at, which may be far.
-    #[inline(always)]
-    fn glance_at(&self, found: Found) -> Glance {
-        let Owners::From(first) = &self.owners else {
-            return Glance::Unclear;
-        };
-        let index = self.index(found.number());
-        let slot = Slot::from_number(first.wrapping_add(index));
-        match found.allows() {
-            Some(allows) => Glance::Decided(index as usize, allows, slot),
-            None => Glance::Unclear,
-        }
     }
 
     /// Whether the rule with this number is for the packet.
@@ -458,15 +438,54 @@ impl<M: Memory> Index<M> {
         index
     }
 
-    /// What comes of most packets, in few steps.
+    /// What a first look finds at a packet with this key, in this namespace.
     #[inline(always)]
-    pub(crate) fn glance(&self, sets: &Sets<M>, packet: &Packet) -> Glance {
-        if !self.gone.is_empty() || self.later.classifier.is_some() {
-            return Glance::Unclear;
+    pub(crate) fn look(&self, rules: &Rules<M>, packet: &key::Key<'_>, netns: NetnsId) -> Look {
+        match packet.family() {
+            Family::Ipv4 => self.look_by::<u32>(rules, packet, netns),
+            Family::Ipv6 => self.look_by::<u128>(rules, packet, netns),
         }
-        match packet.family {
-            Family::Ipv4 => self.first.glance::<u32>(sets, packet),
-            Family::Ipv6 => self.first.glance::<u128>(sets, packet),
+    }
+
+    #[inline(always)]
+    fn look_by<A: Word>(&self, rules: &Rules<M>, packet: &key::Key<'_>, netns: NetnsId) -> Look {
+        let classifier = &self.first.classifier;
+        let found = first_of::<A, M>(classifier, packet, netns, |number| !self.is_crossed(number));
+        match (&self.later.classifier, found) {
+            (_, None) => Look::Unclear,
+            (Some(later), Some(found)) => self.look_later::<A>(later, rules, packet, netns, found),
+            (None, Some(Some(found))) => self.first.look_at(found),
+            (None, Some(None)) => Look::Nobody,
+        }
+    }
+
+    /// The same where rules came, and of the first rules this one was found.
+    #[inline(never)]
+    fn look_later<A: Word>(
+        &self,
+        later: &Classifier<M>,
+        rules: &Rules<M>,
+        packet: &key::Key<'_>,
+        netns: NetnsId,
+        found: Option<Found>,
+    ) -> Look {
+        let Some(came) = first_of::<A, M>(later, packet, netns, |_| true) else {
+            return Look::Unclear;
+        };
+        let came = came.and_then(|came| {
+            let newcomer = self.later.rules.get(came.number() as usize)?;
+            Some((came, newcomer))
+        });
+        match (found, came) {
+            (Some(found), came)
+                if came.is_none_or(|(_, newcomer)| found.number() < newcomer.before) =>
+            {
+                self.first.look_at(found)
+            }
+            (_, Some((came, newcomer))) => {
+                Look::of(came, newcomer.of(rules).and_then(|(_, head)| head.slot))
+            }
+            (_, None) => Look::Nobody,
         }
     }
 
@@ -601,6 +620,40 @@ impl<M: Memory> Index<M> {
             .saturating_add(self.crossed.memory())
             .saturating_add(self.later.rules.memory())
             .saturating_add(later)
+    }
+}
+
+/// The first rule that may be for a packet with this key, in this namespace, and that `is_there`, if there is
+/// any; [`None`] if the key is not one of this family.
+#[inline(always)]
+fn first_of<A: Word, M: Memory>(
+    classifier: &Classifier<M>,
+    packet: &key::Key<'_>,
+    netns: NetnsId,
+    is_there: impl Fn(u32) -> bool,
+) -> Option<Option<Found>> {
+    let read;
+    let extras = match classifier.extras::<A>() {
+        0 => &Extras::NONE,
+        wanted => {
+            read = Extras::plain(packet, netns, wanted);
+            &read
+        }
+    };
+    let key = Key::<A>::plain(packet, extras)?;
+    // Those that must be asked are not: that is found out when one of them is the first.
+    let place = (packet.hook(), netns);
+    Some(classifier.first(&key, place, 0, |number, _| is_there(number)))
+}
+
+impl Look {
+    /// What is found if this is the first rule, and has this slot.
+    #[inline(always)]
+    fn of(found: Found, slot: Option<Slot>) -> Self {
+        match (found.allows(), slot) {
+            (Some(allows), Some(slot)) if found.is_exact() => Self::Rule(allows, slot),
+            _ => Self::Unclear,
+        }
     }
 }
 

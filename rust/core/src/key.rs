@@ -7,6 +7,7 @@ use crate::flags::Flag;
 use crate::flow::State;
 use crate::hook::Hook;
 use crate::packet::{is_extension, total_len_v4, total_len_v6, Source};
+use crate::pair::AddrPair;
 use crate::proto::Protocol;
 
 /// The kernel's field for the name of a device, as it is, in words as [`IfName::from_words`] takes them; all
@@ -42,10 +43,18 @@ impl Names {
 /// table is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {
-    /// Source and destination; of IPv4 both are in the first word.
-    pub(crate) addrs: [u64; 4],
-    /// Ports, or ICMP type and code; protocol, hook, family, and the state of the connection
-    pub(crate) header: u64,
+    /// The hook it is at
+    hook: Hook,
+    /// The family whose hook it is
+    family: Family,
+    /// Source and destination, as in an [`AddrPair`]; of IPv4 both are in the first word.
+    addrs: [u64; 4],
+    /// Source and destination port, or ICMP type and code; from the top
+    transport: u32,
+    /// The protocol
+    proto: Protocol,
+    /// What it is to its connection: a bit; 0 if that does not matter
+    state: u8,
     /// A number that no other namespace ever has
     pub(crate) netns: u64,
     /// The firewall mark
@@ -55,6 +64,26 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
+    /// The key of a packet at `hook`: `netns` is a number that no other namespace ever has, `transport` both
+    /// ports, or from the top ICMP type and code, or 0.
+    #[inline(always)]
+    pub fn new(hook: Hook, netns: u64, addrs: AddrPair, proto: Protocol, transport: u32) -> Self {
+        Self {
+            hook,
+            family: addrs.family(),
+            addrs: match addrs {
+                AddrPair::V4(pair) => [pair, 0, 0, 0],
+                AddrPair::V6(addrs) => addrs,
+            },
+            transport,
+            proto,
+            state: 0,
+            netns,
+            mark: 0,
+            names: None,
+        }
+    }
+
     /// The key of a packet at `hook`, and its length in bytes, from the network header to the end of the
     /// datagram; [`None`] if its headers are not plain, or there is not even a word behind them.
     ///
@@ -68,7 +97,7 @@ impl<'a> Key<'a> {
         netns: u64,
         source: &S,
     ) -> Option<(Self, u32)> {
-        let (addrs, proto, len, transport, at, version) = match family {
+        let (addrs, proto, len, transport, at) = match family {
             Family::Ipv4 => {
                 let bytes = source.read::<24>(0)?;
                 let (ip, transport) = bytes.split_first_chunk::<20>()?;
@@ -78,8 +107,8 @@ impl<'a> Key<'a> {
                     return None;
                 }
                 let len = total_len_v4(source.len(), [t0, t1], 20)?;
-                let addrs = [u64::from_ne_bytes(addrs), 0, 0, 0];
-                (addrs, proto, len, *transport.first_chunk()?, 20u32, 0)
+                let addrs = AddrPair::V4(u64::from_be_bytes(addrs));
+                (addrs, proto, len, *transport.first_chunk()?, 20u32)
             }
             Family::Ipv6 => {
                 let bytes = source.read::<44>(0)?;
@@ -90,34 +119,25 @@ impl<'a> Key<'a> {
                 let mut addrs = [0; 4];
                 for addr in &mut addrs {
                     let (word, behind) = rest.split_first_chunk()?;
-                    (*addr, rest) = (u64::from_ne_bytes(*word), behind);
+                    (*addr, rest) = (u64::from_be_bytes(*word), behind);
                 }
                 let len = total_len_v6(source.len(), [*p0, *p1])?;
-                (addrs, *next, len, *rest.first_chunk()?, 40, 1)
+                (AddrPair::V6(addrs), *next, len, *rest.first_chunk()?, 40)
             }
         };
-        let protocol = Protocol(proto);
-        let (asked, size) = if protocol.has_ports() {
+        let proto = Protocol(proto);
+        let (asked, size) = if proto.has_ports() {
             (u32::MAX, 4)
-        } else if protocol.is_icmp() {
-            (u32::from_ne_bytes([0xff, 0xff, 0, 0]), 2)
+        } else if proto.is_icmp() {
+            (0xffff_0000, 2)
         } else {
             (0, 0)
         };
         if len < at.saturating_add(size) {
             return None;
         }
-        let transport = u32::from_ne_bytes(transport) & asked;
-        let place = (u64::from(proto) << 24) | ((hook as u64) << 16) | (version << 8);
-        let header = (u64::from(transport) << 32) | place;
-        let key = Self {
-            addrs,
-            header,
-            netns,
-            mark: 0,
-            names: None,
-        };
-        Some((key, len))
+        let transport = u32::from_be_bytes(transport) & asked;
+        Some((Self::new(hook, netns, addrs, proto, transport), len))
     }
 
     /// Adds the firewall mark.
@@ -129,7 +149,7 @@ impl<'a> Key<'a> {
     /// Adds what the packet is to its connection.
     #[inline]
     pub fn set_state(&mut self, state: State) {
-        self.header = (self.header & !0xff) | u64::from(state.bit());
+        self.state = state.bit();
     }
 
     /// Adds the names of devices.
@@ -144,10 +164,50 @@ impl<'a> Key<'a> {
         self.names
     }
 
+    /// The hook that the packet is at.
+    #[inline]
+    pub(crate) fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// The family of the packet.
+    #[inline]
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The packet's addresses.
+    #[inline(always)]
+    pub(crate) fn addrs(&self) -> AddrPair {
+        let [pair, ..] = self.addrs;
+        match self.family {
+            Family::Ipv4 => AddrPair::V4(pair),
+            Family::Ipv6 => AddrPair::V6(self.addrs),
+        }
+    }
+
+    /// The packet's protocol.
+    #[inline]
+    pub(crate) fn proto(&self) -> Protocol {
+        self.proto
+    }
+
+    /// The source and the destination port of a protocol that has them.
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
+        let ports = ((self.transport >> 16) as u16, self.transport as u16);
+        self.proto.has_ports().then_some(ports)
+    }
+
     /// The words but for the mark and the names: all that is in every key.
     #[inline(always)]
     pub(crate) fn words(&self) -> [u64; 6] {
         let [a, b, c, d] = self.addrs;
-        [a, b, c, d, self.header, self.netns]
+        let place = (u64::from(self.proto.0) << 24)
+            | ((self.hook as u64) << 16)
+            | ((self.family as u64) << 8)
+            | u64::from(self.state);
+        let header = (u64::from(self.transport) << 32) | place;
+        [a, b, c, d, header, self.netns]
     }
 }

@@ -624,18 +624,19 @@ impl<M: Memory> Matches<M> {
     }
 
     /// Notes in `pattern` which packets of its family a rule with these words is for, as far as a
-    /// classifier can tell; whether there are any. `verb` and `doubt` are the rule's.
+    /// classifier can tell; whether there are any. `doubt` is the rule's, and `allows` what it does if it does no
+    /// more than allow or deny.
     pub(crate) fn fill(
         &self,
         pattern: &mut Pattern,
         sets: &Sets<M>,
         m: &Match,
-        (verb, doubt): (Verb, Doubt),
+        (allows, doubt): (Option<bool>, Doubt),
     ) -> bool {
         if !m.bounds.families().contains(pattern.family()) {
             return false;
         }
-        pattern.begin(verb, m.bounds.hooks());
+        pattern.begin(allows, m.bounds.hooks());
         if !m.bounds.are_plain() {
             pattern.set_inexact();
         }

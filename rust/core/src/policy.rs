@@ -11,12 +11,14 @@ use crate::facts::Facts;
 use crate::failsafe::{self, Way};
 use crate::family::{Family, FamilySet};
 use crate::hook::Hook;
-use crate::index::{Glance, Index, Search};
+use crate::index::{Index, Look, Search};
+use crate::key::Key;
 use crate::lexer::{Word, Words};
 use crate::loader::Refusal;
 use crate::matcher::{Misfit, Needs, Probe};
 use crate::memory::{List, Memory, NoMemory};
 use crate::netns::{NetnsId, NetnsScope};
+use crate::outcome::Outcome;
 use crate::packet::Packet;
 use crate::parser::{DefaultText, RuleText};
 use crate::rule::{Decider, Decision, DefaultVerb, Fallback, Log, Mode, Verb};
@@ -518,30 +520,8 @@ impl<M: Memory> Policy<M> {
     }
 
     /// The same, with the slots in which the packet is to be counted.
-    #[inline]
-    pub fn judge(
-        &self,
-        packet: &Packet,
-        audited: impl FnMut(usize, Option<Slot>),
-    ) -> (Decision, Option<Slot>) {
-        let index = self.index.as_ref();
-        let glance = index.map_or(Glance::Unclear, |index| index.glance(&self.sets, packet));
-        match glance {
-            Glance::Decided(index, allows, slot) => {
-                let decision = Decision {
-                    verb: Verb::plain(allows),
-                    decider: Decider::Rule(index),
-                };
-                (decision, slot)
-            }
-            Glance::Nobody => self.fall_back(packet),
-            Glance::Unclear => self.judge_closely(packet, audited),
-        }
-    }
-
-    /// The same, where a first look tells nothing.
     #[inline(never)]
-    fn judge_closely(
+    pub fn judge(
         &self,
         packet: &Packet,
         mut audited: impl FnMut(usize, Option<Slot>),
@@ -563,18 +543,67 @@ impl<M: Memory> Policy<M> {
         }
     }
 
-    /// What the narrowest default decides, and where no rule decides.
+    /// What comes of a packet with this key, in this namespace, if a first look tells: of most. Else
+    /// [`None`], and it must be judged. The key has all that the policy [needs](Self::needs), but for what
+    /// few rules ask for.
+    ///
+    /// What is told is what [`judge`](Self::judge) says, and the failsafe before it.
+    #[inline(always)]
+    pub fn first_look(&self, packet: &Key<'_>, netns: NetnsId) -> Option<Outcome> {
+        if self.mode() == Mode::Audit
+            || (!self.failsafe.is_empty() && failsafe::may_pass(&self.failsafe, packet, netns))
+        {
+            return None;
+        }
+        match self.index.as_ref()?.look(&self.rules, packet, netns) {
+            Look::Rule(allows, slot) => Some(Outcome {
+                slot,
+                dropped: !allows,
+            }),
+            Look::Nobody if self.defaults.is_empty() => Some(Outcome {
+                slot: self.nobody_slot?,
+                dropped: false,
+            }),
+            Look::Nobody => self.first_default(packet.hook(), netns),
+            Look::Unclear => None,
+        }
+    }
+
+    /// The same of a packet that no rule is for.
     #[inline(never)]
-    fn fall_back(&self, packet: &Packet) -> (Decision, Option<Slot>) {
+    fn first_default(&self, hook: Hook, netns: NetnsId) -> Option<Outcome> {
+        let Some((_, fallback)) = self.default_at(hook, netns) else {
+            return Some(Outcome {
+                slot: self.nobody_slot?,
+                dropped: false,
+            });
+        };
+        let dropped = match fallback.default.verb {
+            Verb::Allow => false,
+            Verb::Deny => true,
+            Verb::Reject(_) | Verb::Audit | Verb::Queue(_) => return None,
+        };
+        let slot = fallback.slot.filter(|_| fallback.log.is_none())?;
+        Some(Outcome { slot, dropped })
+    }
+
+    /// The narrowest default for packets at a hook of a namespace, and its index.
+    fn default_at(&self, hook: Hook, netns: NetnsId) -> Option<(usize, &Fallback)> {
         let mut best: Option<(usize, &Fallback)> = None;
         for (index, fallback) in self.defaults.iter().enumerate() {
             let scope = |fallback: &Fallback| fallback.default.scope.narrowness();
             let narrower = |(_, best)| scope(fallback) > scope(best);
-            if fallback.default.holds_for(packet) && best.is_none_or(narrower) {
+            if fallback.default.holds_at(hook, netns) && best.is_none_or(narrower) {
                 best = Some((index, fallback));
             }
         }
-        match best {
+        best
+    }
+
+    /// What the narrowest default decides, and where no rule decides.
+    #[inline(never)]
+    fn fall_back(&self, packet: &Packet) -> (Decision, Option<Slot>) {
+        match self.default_at(packet.hook, packet.netns) {
             Some((index, fallback)) => {
                 let decision = Decision {
                     verb: fallback.default.verb,

@@ -4,11 +4,10 @@
 
 use core::fmt;
 
-use crate::hook::HookSet;
+use crate::hook::{Hook, HookSet};
 use crate::matcher::Match;
 use crate::memory::Span;
-use crate::netns::NetnsMatch;
-use crate::packet::Packet;
+use crate::netns::{NetnsId, NetnsMatch};
 use crate::period::Period;
 use crate::priority::Priority;
 use crate::queue::Queue;
@@ -203,8 +202,8 @@ pub struct DefaultVerb {
 }
 
 impl DefaultVerb {
-    pub(crate) fn holds_for(&self, packet: &Packet) -> bool {
-        self.scope.hooks.contains(packet.hook) && self.scope.netns.matches(packet.netns)
+    pub(crate) fn holds_at(&self, hook: Hook, netns: NetnsId) -> bool {
+        self.scope.hooks.contains(hook) && self.scope.netns.matches(netns)
     }
 }
 

@@ -8,7 +8,7 @@ mod common;
 use common::packet::{CONTAINER, HOST};
 use common::plan::plan;
 use common::text::policy;
-use ctrfw_core::cache::{Cache, Hash, Recall, Remembered, Secret, MAX_PLACES};
+use ctrfw_core::cache::{Cache, Hash, Recall, Secret, MAX_PLACES};
 use ctrfw_core::family::Family;
 use ctrfw_core::flow::{Flow, State};
 use ctrfw_core::fragment::Fragment;
@@ -17,6 +17,7 @@ use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::IfName;
 use ctrfw_core::key::{Key, Names};
 use ctrfw_core::memory::Heap;
+use ctrfw_core::outcome::Outcome;
 use ctrfw_core::packet::{Headers, Packet, Transport};
 use ctrfw_core::pair::AddrPair;
 use ctrfw_core::policy::Policy;
@@ -179,12 +180,7 @@ fn secret_of(number: u64) -> Secret {
 }
 
 /// Asks the cache, and has it remember `value` if it should.
-fn ask(
-    cache: &mut Cache<Heap>,
-    generation: Generation,
-    key: &Key<'_>,
-    value: Remembered,
-) -> Recall {
+fn ask(cache: &mut Cache<Heap>, generation: Generation, key: &Key<'_>, value: Outcome) -> Recall {
     let hash = Hash::of(&secret(), generation, key);
     let recall = cache.find(generation, hash, key);
     if recall == Recall::Again {
@@ -197,7 +193,7 @@ fn ask(
 fn remembered_from_the_second_time_on() {
     let mut cache = Cache::<Heap>::new(64).unwrap();
     let generation = Generation::default();
-    let value = Remembered {
+    let value = Outcome {
         slot: slot(3),
         dropped: true,
     };
@@ -232,7 +228,7 @@ fn remembered_from_the_second_time_on() {
 fn each_word_of_a_key_tells_apart() {
     let mut cache = Cache::<Heap>::new(64).unwrap();
     let generation = Generation::default();
-    let value = Remembered {
+    let value = Outcome {
         slot: slot(0),
         dropped: false,
     };
@@ -303,7 +299,7 @@ fn many_more_than_there_is_room_for() {
         let generation = Generation::default();
         let slots: Vec<_> = (0..8).map(slot).collect();
         for port in (0..10_000u16).chain(0..10_000) {
-            let value = Remembered {
+            let value = Outcome {
                 slot: slots[usize::from(port % 8)],
                 dropped: port % 2 == 0,
             };
@@ -328,7 +324,7 @@ fn many_more_than_there_is_room_for() {
 fn flows_that_take_turns() {
     let mut cache = Cache::<Heap>::new(256).unwrap();
     let generation = Generation::default();
-    let value = Remembered {
+    let value = Outcome {
         slot: slot(0),
         dropped: false,
     };
@@ -348,7 +344,7 @@ fn flows_that_take_turns() {
 #[test]
 fn flows_in_a_row() {
     let generation = Generation::default();
-    let value = Remembered {
+    let value = Outcome {
         slot: slot(0),
         dropped: false,
     };
@@ -381,7 +377,7 @@ fn flows_in_a_row() {
 fn flood() {
     let mut cache = Cache::<Heap>::new(1024).unwrap();
     let generation = Generation::default();
-    let value = Remembered {
+    let value = Outcome {
         slot: slot(0),
         dropped: false,
     };
@@ -584,7 +580,12 @@ proptest! {
             if !policy.reaches(packet.hook, packet.family, packet.netns) {
                 prop_assert!(slot == policy.nobody_slot() && !audited);
             }
-            let value = Remembered { slot: slot.unwrap(), dropped: decision.verb == Verb::Deny };
+            let value = Outcome { slot: slot.unwrap(), dropped: decision.verb == Verb::Deny };
+            // A key as hooks make it from bytes, where headers are parsed for judging.
+            if let Some(told) = policy.first_look(&key, packet.netns) {
+                prop_assert!(plain);
+                prop_assert_eq!(told, value);
+            }
             let hash = Hash::of(&secret(), generation, &key);
             match cache.find(generation, hash, &key) {
                 Recall::Known(known) => {

@@ -6,7 +6,8 @@ use crate::memory::{List, Memory, NoMemory};
 
 use super::key::{Class, Extra};
 use super::mask::{Bits, Shape};
-use super::record::{Record, Role, ALL_PORTS};
+use super::record::{Record, Role};
+use super::spans::ALL_PORTS;
 use super::word::Word;
 
 /// So many rules are looked at.
@@ -309,8 +310,8 @@ impl Moves {
             moves.source = widen(moves.source, common, record.source_len);
             let common = A::common(dest, first_dest);
             moves.dest = widen(moves.dest, common, record.dest_len);
-            moves.sport |= class == Class::Ports && record.sport != ALL_PORTS;
-            moves.dport |= class == Class::Ports && record.dport != ALL_PORTS;
+            moves.sport |= class == Class::Ports && record.ports.sport() != ALL_PORTS;
+            moves.dport |= class == Class::Ports && record.ports.dport() != ALL_PORTS;
             moves.proto |= class.is_plain() && record.proto_mask != 0;
             if role.extra != Extra::None {
                 moves.extras |= 1u8.wrapping_shl(role.extra as u32) | 1;

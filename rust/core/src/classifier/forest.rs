@@ -28,19 +28,18 @@ pub(super) struct Table<A: Word> {
     pub(super) start: u32,
     /// How many slots it has
     pub(super) size: u32,
+    /// The next of its node, or [`NO_TABLE`]
+    pub(super) next: u32,
 }
 
-/// Some neighbouring tables, by ascending first record.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Node {
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
+/// The number of no table.
+pub(super) const NO_TABLE: u32 = u32::MAX;
 
 /// A node for packets at some hooks, in some namespaces.
 #[derive(Clone, Copy)]
 pub(super) struct Root {
     pub(super) group: Group,
+    /// Its first table
     pub(super) node: u32,
 }
 
@@ -53,7 +52,7 @@ pub(super) enum Content {
     Record(u32),
     /// The records of a list from this place on
     List(u32),
-    /// A node
+    /// The node that begins with this table
     Node(u32),
 }
 
@@ -143,8 +142,8 @@ pub(crate) struct Forest<A: Word, M: Memory> {
     pub(super) slots: M::List<Slot>,
     /// Numbers of records, list behind list
     pub(super) lists: M::List<u32>,
+    /// Those of each node one behind the other, by ascending first record
     pub(super) tables: M::List<Table<A>>,
-    pub(super) nodes: M::List<Node>,
     /// For each class of packets
     pub(super) roots: [M::List<Root>; 4],
     /// A bit for each extra field that a table asks for
@@ -158,7 +157,6 @@ impl<A: Word, M: Memory> Default for Forest<A, M> {
             slots: Default::default(),
             lists: Default::default(),
             tables: Default::default(),
-            nodes: Default::default(),
             roots: Default::default(),
             extras: 0,
         }
@@ -192,11 +190,6 @@ impl<A: Word, M: Memory> Forest<A, M> {
         search.found
     }
 
-    #[inline]
-    fn node(&self, node: u32) -> Node {
-        self.nodes.get(node as usize).copied().unwrap_or_default()
-    }
-
     /// How many bytes of memory it takes.
     pub(super) fn memory(&self) -> usize {
         let lists = [
@@ -204,7 +197,6 @@ impl<A: Word, M: Memory> Forest<A, M> {
             self.slots.memory(),
             self.lists.memory(),
             self.tables.memory(),
-            self.nodes.memory(),
         ];
         let roots = self.roots.iter().map(|roots| roots.memory());
         roots.chain(lists).fold(0, usize::saturating_add)
@@ -226,7 +218,6 @@ struct Search<'a, A: Word, M: Memory, F> {
 
 impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
     /// Whether there is such a record, and its rule is to be looked for and is for the packet.
-    // A call for each record would cost more than the comparison.
     #[inline(always)]
     fn fits(&mut self, number: u32) -> bool {
         let Some(record) = self.forest.records.get(number as usize) else {
@@ -243,57 +234,60 @@ impl<A: Word, M: Memory, F: FnMut(u32, bool) -> bool> Search<'_, A, M, F> {
         fits
     }
 
+    /// Looks at the record in a slot, or at those of the list.
+    // By itself, so that it has registers enough.
+    #[inline(never)]
+    fn look_through(&mut self, slot: Slot) {
+        let forest = self.forest;
+        // A record is a list of one.
+        let mut at = slot.number() as usize;
+        let mut entry = slot.number() | LAST;
+        if !slot.is_record() {
+            entry = forest.lists.get(at).copied().unwrap_or(LAST);
+        }
+        loop {
+            let number = entry & !LAST;
+            if number >= self.best || self.fits(number) || entry & LAST != 0 {
+                break;
+            }
+            at = at.wrapping_add(1);
+            entry = forest.lists.get(at).copied().unwrap_or(LAST);
+        }
+    }
+
     /// Looks below a node.
     #[inline(always)]
     fn go(&mut self, node: u32) {
         let forest = self.forest;
-        let mut tables = forest.node(node);
-        let mut above = [Node::default(); DEPTH];
+        let mut next = node;
+        let mut above = [NO_TABLE; DEPTH];
         let mut depth = 0usize;
         loop {
-            let table = forest.tables.get(tables.start as usize);
+            let table = forest.tables.get(next as usize);
             // Those behind one that begins later begin even later.
-            let table =
-                table.filter(|table| (tables.start < tables.end) & (table.first < self.best));
-            let Some(table) = table else {
+            let Some(table) = table.filter(|table| table.first < self.best) else {
                 depth = depth.wrapping_sub(1);
                 match above.get(depth) {
-                    Some(rest) => tables = *rest,
+                    Some(rest) => next = *rest,
                     None => break,
                 }
                 continue;
             };
-            tables.start = tables.start.wrapping_add(1);
+            next = table.next;
             let place = Place::of(table.mask.hash(self.key), table.size);
             let slot = (table.start as usize).wrapping_add(place.slot());
             let slot = forest.slots.get(slot).copied().unwrap_or(Slot::EMPTY);
             if slot.is_empty_for(place) {
                 continue;
             }
-            if slot.is_node() {
-                if let Some(place) = above.get_mut(depth) {
-                    *place = tables;
-                    depth = depth.wrapping_add(1);
-                    tables = forest.node(slot.number());
-                }
+            if !slot.is_node() {
+                self.look_through(slot);
                 continue;
             }
-            // A record is a list of one.
-            let mut at = slot.number() as usize;
-            let mut entry = slot.number() | LAST;
-            if !slot.is_record() {
-                entry = forest.lists.get(at).copied().unwrap_or(LAST);
-            }
-            loop {
-                let number = entry & !LAST;
-                if number >= self.best {
-                    break;
-                }
-                if self.fits(number) || entry & LAST != 0 {
-                    break;
-                }
-                at = at.wrapping_add(1);
-                entry = forest.lists.get(at).copied().unwrap_or(LAST);
+            if let Some(place) = above.get_mut(depth) {
+                *place = next;
+                depth = depth.wrapping_add(1);
+                next = slot.number();
             }
         }
     }

@@ -10,10 +10,11 @@
 use crate::memory::{List, Memory, NoMemory};
 
 use super::choice::{most_copies, Choice, Chooser};
-use super::forest::{Content, Forest, Node, Place, Root, Slot, Table, DEPTH, LAST, LIMIT};
+use super::forest::{Content, Forest, Place, Root, Slot, Table, DEPTH, LAST, LIMIT, NO_TABLE};
 use super::key::{Class, Extra};
 use super::mask::{Bits, Mask, Shape};
-use super::record::{Record, Role, ALL_PORTS};
+use super::record::{Record, Role};
+use super::spans::ALL_PORTS;
 use super::word::Word;
 use super::Group;
 
@@ -35,7 +36,7 @@ pub(super) struct Grower<A: Word, M: Memory> {
     work: M::List<u32>,
     /// How many copies there are that are not the first
     copied: usize,
-    /// The nodes that are still to be grown
+    /// The nodes that are still to be grown, below others
     seedlings: M::List<Seedling>,
     /// The records of a table
     taken: M::List<u32>,
@@ -47,7 +48,9 @@ pub(super) struct Grower<A: Word, M: Memory> {
 /// A node that is still to be grown, of the records in `work` from `start` on.
 #[derive(Clone, Copy)]
 struct Seedling {
-    node: u32,
+    /// The slot that it is in, and the slot's tag
+    slot: usize,
+    tag: u8,
     start: usize,
     len: usize,
     depth: usize,
@@ -110,7 +113,6 @@ impl<A: Word, M: Memory> Grower<A, M> {
         fit(&mut forest.slots)?;
         fit(&mut forest.lists)?;
         fit(&mut forest.tables)?;
-        fit(&mut forest.nodes)?;
         Ok(self.forest)
     }
 
@@ -121,8 +123,8 @@ impl<A: Word, M: Memory> Grower<A, M> {
         both.all(|(record, role)| {
             role.classes.count_ones() == all
                 && record.proto_mask == 0
-                && record.sport == ALL_PORTS
-                && record.dport == ALL_PORTS
+                && record.ports.sport() == ALL_PORTS
+                && record.ports.dport() == ALL_PORTS
         })
     }
 
@@ -139,35 +141,41 @@ impl<A: Word, M: Memory> Grower<A, M> {
             }
         }
         for root in roots.iter_mut() {
-            root.node = self.new_node()?;
             self.work.truncate(0);
             for (number, role) in (0u32..).zip(self.roles.iter()) {
                 if role.group == root.group && role.is_for(class) {
                     self.work.push(number)?;
                 }
             }
-            self.seedlings.push(Seedling {
-                node: root.node,
-                start: 0,
-                len: self.work.len(),
-                depth: 1,
-            })?;
+            root.node = self.grow_node(0, self.work.len(), 1, class)?;
             while let Some(seedling) = self.seedlings.pop() {
                 M::pause();
-                self.grow_node(seedling, class)?;
+                let Seedling {
+                    slot,
+                    tag,
+                    start,
+                    len,
+                    depth,
+                } = seedling;
+                let node = self.grow_node(start, len, depth, class)?;
+                if let Some(place) = self.forest.slots.get_mut(slot) {
+                    *place = Slot::new(tag, Content::Node(node));
+                }
             }
         }
         roots.duplicate()
     }
 
-    fn grow_node(&mut self, seedling: Seedling, class: Class) -> Result<(), NoMemory> {
-        let Seedling {
-            node,
-            start,
-            len,
-            depth,
-        } = seedling;
+    /// Grows a node of the records in `work` from `start` on; its number.
+    fn grow_node(
+        &mut self,
+        start: usize,
+        len: usize,
+        depth: usize,
+        class: Class,
+    ) -> Result<u32, NoMemory> {
         let first = self.forest.tables.len();
+        let node = number(first)?;
         // What was behind these records has become nodes already.
         self.work.truncate(start.saturating_add(len));
         let mut left = len;
@@ -208,13 +216,14 @@ impl<A: Word, M: Memory> Grower<A, M> {
                 }
             }
         }
-        let end = self.forest.tables.len().try_into().map_err(|_| NoMemory)?;
-        let place = self.forest.nodes.get_mut(node as usize).ok_or(NoMemory)?;
-        *place = Node {
-            start: first.try_into().map_err(|_| NoMemory)?,
-            end,
-        };
-        Ok(())
+        // The last keeps none.
+        let nexts = node.saturating_add(1)..;
+        if let Some((_, others)) = tables.split_last_mut() {
+            for (table, next) in others.iter_mut().zip(nexts) {
+                table.next = next;
+            }
+        }
+        Ok(node)
     }
 
     /// Takes those of some records in `work` of which the bits have few values; how many are left.
@@ -256,6 +265,7 @@ impl<A: Word, M: Memory> Grower<A, M> {
             first,
             start,
             size,
+            next: NO_TABLE,
         })?;
         if shape.extra != Extra::None {
             self.forest.extras |= 1u8.wrapping_shl(shape.extra as u32);
@@ -332,15 +342,16 @@ impl<A: Word, M: Memory> Grower<A, M> {
                         *place = moved;
                     }
                 }
-                let node = self.new_node()?;
                 self.seedlings.push(Seedling {
-                    node,
+                    slot: self.forest.slots.len(),
+                    tag: tag.unwrap_or(0),
                     start: end,
                     len: count,
                     depth: depth.saturating_add(1),
                 })?;
                 end = end.saturating_add(count);
-                Content::Node(node)
+                // Until it has grown.
+                Content::Nothing
             };
             self.forest
                 .slots
@@ -384,12 +395,6 @@ impl<A: Word, M: Memory> Grower<A, M> {
             *last |= LAST;
         }
         Ok(Content::List(list))
-    }
-
-    fn new_node(&mut self) -> Result<u32, NoMemory> {
-        let node = number(self.forest.nodes.len())?;
-        self.forest.nodes.push(Node::default())?;
-        Ok(node)
     }
 }
 

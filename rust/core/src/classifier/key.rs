@@ -3,9 +3,12 @@
 //! What of a packet a classifier looks at.
 
 use crate::iface::IfName;
+use crate::key;
 use crate::matcher;
+use crate::netns::NetnsId;
 use crate::packet::{Packet, Transport};
 
+use super::spans::{PortPair, CARRY};
 use super::word::Word;
 
 /// What can be told of a packet, by which it is told which rules may be for it.
@@ -96,7 +99,8 @@ pub(crate) struct Key<'a, A: Word> {
     pub(super) addrs: A::Pair,
     /// As [`rest`] makes it
     pub(super) rest: u64,
-    /// Which bits of these are told
+    pub(super) ports: PortPair,
+    /// [`CARRY`] if the ports are told, and the lowest byte if the protocol is
     pub(super) told: u64,
     pub(super) class: Class,
     extras: &'a Extras,
@@ -124,19 +128,41 @@ impl Extras {
     /// Those `wanted` of a packet, a bit for each.
     #[inline(never)]
     pub(crate) fn of(packet: &Packet, wanted: u8) -> Self {
-        let name = |name: &IfName| digest(name.as_bytes());
+        Self::told(wanted, packet.netns, |extra| match extra {
+            Extra::In => packet.input,
+            Extra::Out => packet.output,
+            Extra::PortIn => packet.phys_input,
+            Extra::PortOut => packet.phys_output,
+            Extra::None | Extra::Netns => IfName::default(),
+        })
+    }
+
+    /// The same of a packet with this key, in this namespace.
+    #[inline(never)]
+    pub(crate) fn plain(packet: &key::Key<'_>, netns: NetnsId, wanted: u8) -> Self {
+        let names = packet.names().copied().unwrap_or_default();
+        let ([input, output], [phys_input, phys_output]) = (names.devices, names.ports);
+        Self::told(wanted, netns, |extra| {
+            IfName::from_words(match extra {
+                Extra::In => input,
+                Extra::Out => output,
+                Extra::PortIn => phys_input,
+                Extra::PortOut => phys_output,
+                Extra::None | Extra::Netns => [0; 2],
+            })
+        })
+    }
+
+    #[inline]
+    fn told(wanted: u8, netns: NetnsId, name: impl Fn(Extra) -> IfName) -> Self {
         let mut extras = Self::NONE;
         for extra in Extra::ALL {
             if wanted & 1u8.wrapping_shl(extra as u32) == 0 {
                 continue;
             }
             let value = match extra {
-                Extra::None => 0,
-                Extra::Netns => packet.netns.inode,
-                Extra::In => name(&packet.input),
-                Extra::Out => name(&packet.output),
-                Extra::PortIn => name(&packet.phys_input),
-                Extra::PortOut => name(&packet.phys_output),
+                Extra::Netns => netns.inode,
+                extra => digest(name(extra).as_bytes()),
             };
             if let Some(place) = extras.values.get_mut(extra as usize) {
                 *place = value;
@@ -154,17 +180,22 @@ impl Extras {
 }
 
 impl<'a, A: Word> Key<'a, A> {
-    /// The fields of a packet of which everything is told, as of most; [`None`] of another one, or one of
-    /// the other family.
+    /// The fields of a packet with this key, of which everything is told; [`None`] if it is of the other family.
     #[inline(always)]
-    pub(crate) fn plain(packet: &Packet, extras: &'a Extras) -> Option<Self> {
-        packet.headers.proto?;
-        let key = Self::of(packet, extras).filter(|key| key.class.is_plain())?;
-        // No rule asks for ports that is looked for among those for packets without; and what is known when
-        // this is compiled is not compared.
+    pub(crate) fn plain(packet: &key::Key<'_>, extras: &'a Extras) -> Option<Self> {
+        let (class, (sport, dport)) = match packet.ports() {
+            Some(ports) => (Class::Ports, ports),
+            None => (Class::Portless, (0, 0)),
+        };
         Some(Self {
+            addrs: A::of(packet.addrs())?,
+            rest: rest(sport, dport, packet.proto().0),
+            ports: PortPair::new(sport, dport),
+            // No rule asks for ports that is looked for among those for packets without; and what is known
+            // when this is compiled is not compared.
             told: u64::MAX,
-            ..key
+            class,
+            extras,
         })
     }
 
@@ -175,14 +206,15 @@ impl<'a, A: Word> Key<'a, A> {
         let addrs = headers.addrs.and_then(A::of)?;
         let class = Class::of(packet)?;
         let (sport, dport, has) = match headers.transport {
-            Transport::Ports { source, dest, .. } => (source, dest, u16::MAX),
+            Transport::Ports { source, dest, .. } => (source, dest, CARRY),
             _ => (0, 0, 0),
         };
-        let (proto, known) = headers.proto.map_or((0, 0), |proto| (proto.0, u8::MAX));
+        let (proto, known) = headers.proto.map_or((0, 0), |proto| (proto.0, 0xff));
         Some(Self {
             addrs,
             rest: rest(sport, dport, proto),
-            told: rest(has, has, known),
+            ports: PortPair::new(sport, dport),
+            told: has | known,
             class,
             extras,
         })

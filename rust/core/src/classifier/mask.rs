@@ -57,8 +57,8 @@ impl<A: Word> Bits<A> {
             .saturating_add(shape.dest.saturating_sub(record.dest_len).into());
         let copies = 1u32
             .checked_shl(free)?
-            .checked_mul(Ports::of(record.sport, shape.sport).count)?
-            .checked_mul(Ports::of(record.dport, shape.dport).count)?;
+            .checked_mul(Ports::of(record.ports.sport(), shape.sport).count)?
+            .checked_mul(Ports::of(record.ports.dport(), shape.dport).count)?;
         (copies <= most).then_some(copies)
     }
 
@@ -67,13 +67,13 @@ impl<A: Word> Bits<A> {
     pub(super) fn hashes(&self, record: &Record<A>, role: &Role, mut visit: impl FnMut(u64)) {
         let (shape, mask) = (&self.shape, &self.mask);
         if self.copies(record, role, 1).is_some() {
-            let rest = rest(record.sport.0, record.dport.0, record.proto);
+            let rest = rest(record.ports.sport().0, record.ports.dport().0, record.proto);
             return visit(mask.hash_of(record.addrs, rest, role.value));
         }
         let free = |len: u8, bits: u8| 1u32.wrapping_shl(len.saturating_sub(bits).into());
         let (sports, dports) = (
-            Ports::of(record.sport, shape.sport),
-            Ports::of(record.dport, shape.dport),
+            Ports::of(record.ports.sport(), shape.sport),
+            Ports::of(record.ports.dport(), shape.dport),
         );
         let (from, to) = A::apart(record.addrs);
         for source in 0..free(shape.source, record.source_len) {

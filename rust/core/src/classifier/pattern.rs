@@ -10,11 +10,11 @@ use crate::memory::{Memory, NoMemory};
 use crate::netns::NetnsMatch;
 use crate::port::PortRange;
 use crate::proto::Protocol;
-use crate::rule::Verb;
 
 use super::grow::Grower;
 use super::key::{digest, Class, Extra};
-use super::record::{Record, Role, ALL_PORTS, RULES};
+use super::record::{Record, Role, RULES};
+use super::spans::{Spans, ALL_PORTS};
 use super::word::Word;
 use super::{Group, Side};
 
@@ -119,7 +119,8 @@ impl Ranges<u16> {
 /// Which packets a rule is for, as far as a classifier can tell.
 pub(crate) struct Pattern {
     family: Family,
-    verb: Verb,
+    /// Whether the rule allows, if it does no more than allow or deny
+    allows: Option<bool>,
     hooks: HookSet,
     side: Side,
     source: Ranges<u128>,
@@ -140,7 +141,7 @@ impl Pattern {
     pub(super) const fn any(family: Family) -> Self {
         Self {
             family,
-            verb: Verb::Allow,
+            allows: None,
             hooks: HookSet::EMPTY,
             side: Side::Both,
             source: Ranges::all(0),
@@ -160,9 +161,10 @@ impl Pattern {
         self.family
     }
 
-    /// Begins with all packets at these hooks, for a rule with this verb.
-    pub(crate) fn begin(&mut self, verb: Verb, hooks: HookSet) {
-        self.verb = verb;
+    /// Begins with all packets at these hooks, for a rule that allows them, or denies them, if it does no more
+    /// than that.
+    pub(crate) fn begin(&mut self, allows: Option<bool>, hooks: HookSet) {
+        self.allows = allows;
         self.hooks = hooks;
         self.side = Side::Both;
         self.source.begin();
@@ -305,7 +307,7 @@ impl Pattern {
             extra: self.extra,
             value: self.value,
         };
-        let mut record = Record::any(rule, self.verb);
+        let mut record = Record::any(rule, self.allows);
         for from in source.iter() {
             let (from, len, exact_source) = from.map_or((A::ZERO, 0, true), prefix);
             record.source_len = len;
@@ -330,9 +332,9 @@ fn add_ports<A: Word, M: Memory>(
     protos: &Ranges<u8>,
 ) -> Result<(), NoMemory> {
     for sport in sports.iter() {
-        record.sport = sport.map_or(ALL_PORTS, span);
+        let sport = sport.map_or(ALL_PORTS, span);
         for dport in dports.iter() {
-            record.dport = dport.map_or(ALL_PORTS, span);
+            record.ports = Spans::new(sport, dport.map_or(ALL_PORTS, span));
             for proto in protos.iter() {
                 // Of several in one range nothing is known.
                 let only = proto.filter(|(first, last)| first == last);

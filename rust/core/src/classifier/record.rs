@@ -2,9 +2,8 @@
 
 //! What a classifier knows of a rule.
 
-use crate::rule::Verb;
-
 use super::key::{Class, Extra, Key};
+use super::spans::{Spans, ALL_PORTS};
 use super::word::Word;
 use super::Group;
 
@@ -13,9 +12,7 @@ use super::Group;
 #[derive(Clone, Copy)]
 pub(super) struct Record<A: Word> {
     pub(super) addrs: A::Pair,
-    /// The first port of each range, and how many more it has
-    pub(super) sport: (u16, u16),
-    pub(super) dport: (u16, u16),
+    pub(super) ports: Spans,
     /// How many bits of the addresses count
     pub(super) source_len: u8,
     pub(super) dest_len: u8,
@@ -25,13 +22,13 @@ pub(super) struct Record<A: Word> {
     rule: Found,
 }
 
-/// A rule that was found: its number, its verb, and [`INEXACT`].
+/// A rule that was found: its number, what it does, and [`INEXACT`].
 #[derive(Clone, Copy)]
 pub(crate) struct Found(u32);
 
 /// A rule may be for such packets only: it must be asked itself.
 const INEXACT: u32 = 1 << 31;
-/// The verbs that most rules have; others must be looked up.
+/// What most rules do; others must be looked up.
 const ALLOW: u32 = 1 << 29;
 const DENY: u32 = 2 << 29;
 const VERBS: u32 = ALLOW | DENY;
@@ -39,21 +36,18 @@ const VERBS: u32 = ALLOW | DENY;
 /// More than the highest number of a rule.
 pub(super) const RULES: u32 = 1 << 29;
 
-/// A range of ports that has all of them.
-pub(super) const ALL_PORTS: (u16, u16) = (0, u16::MAX);
-
 impl<A: Word> Record<A> {
-    /// For all packets. The rule's number is less than [`RULES`].
-    pub(super) fn any(rule: u32, verb: Verb) -> Self {
-        let verb = match verb {
-            Verb::Allow => ALLOW,
-            Verb::Deny => DENY,
-            Verb::Reject(_) | Verb::Audit | Verb::Queue(_) => 0,
+    /// For all packets. The rule's number is less than [`RULES`]; if it does no more than allow or deny,
+    /// `allows` tells which.
+    pub(super) fn any(rule: u32, allows: Option<bool>) -> Self {
+        let verb = match allows {
+            Some(true) => ALLOW,
+            Some(false) => DENY,
+            None => 0,
         };
         Self {
             addrs: A::pair(A::ZERO, A::ZERO),
-            sport: ALL_PORTS,
-            dport: ALL_PORTS,
+            ports: Spans::new(ALL_PORTS, ALL_PORTS),
             source_len: 0,
             dest_len: 0,
             proto: 0,
@@ -84,22 +78,17 @@ impl<A: Word> Record<A> {
     /// Whether the rule is for a packet of these classes that it [fits](Self::fits), if it is plain.
     #[inline]
     pub(super) fn is_exact(&self) -> bool {
-        self.rule.0 & INEXACT == 0
+        self.rule.is_exact()
     }
 
     /// Whether the rule may be for such a packet.
     #[inline(always)]
     pub(super) fn fits(&self, key: &Key<'_, A>) -> bool {
         // Bits, not conditions: there is one branch, at the end, and processors guess well what it does.
-        let misses = |range: (u16, u16), port: u64, told: u64| {
-            let far = u32::from((port as u16).wrapping_sub(range.0));
-            (u32::from(range.1).wrapping_sub(far) >> 31) & told as u32
-        };
-        let sport = misses(self.sport, key.rest >> 32, key.told >> 32);
-        let dport = misses(self.dport, key.rest >> 16, key.told >> 16);
-        let proto = (self.proto ^ key.rest as u8) & self.proto_mask & key.told as u8;
+        let proto = (self.proto ^ key.rest as u8) & self.proto_mask;
+        let ports = self.ports.misses(key.ports);
         let addrs = A::difference(self.addrs, key.addrs, self.source_len, self.dest_len);
-        addrs | u64::from(sport | dport | u32::from(proto)) == 0
+        addrs | ((ports | u64::from(proto)) & key.told) == 0
     }
 }
 
@@ -110,7 +99,14 @@ impl Found {
         self.0 & RULES.wrapping_sub(1)
     }
 
-    /// Whether it allows; [`None`] if it does not deny either, but must be asked itself.
+    /// Whether it is known that it is for the packet that it was found for, if everything is told of that.
+    #[inline]
+    pub(crate) fn is_exact(self) -> bool {
+        self.0 & INEXACT == 0
+    }
+
+    /// Whether it allows; [`None`] if it does more than to allow or to deny, or something else, and must be
+    /// asked itself.
     #[inline]
     pub(crate) fn allows(self) -> Option<bool> {
         (self.0 & VERBS != 0).then_some(self.0 & ALLOW != 0)
