@@ -75,6 +75,8 @@ pub(super) struct Chooser<M: Memory> {
     counters: M::List<u16>,
     /// The hashes of the values of each rule, behind how many these are
     hashes: M::List<u16>,
+    /// What the sample's records were rated by
+    rated: M::List<Choice>,
 }
 
 impl<M: Memory> Chooser<M> {
@@ -83,6 +85,7 @@ impl<M: Memory> Chooser<M> {
             sample: Default::default(),
             counters: Default::default(),
             hashes: Default::default(),
+            rated: Default::default(),
         }
     }
 
@@ -102,6 +105,7 @@ impl<M: Memory> Chooser<M> {
             self.counters.extend(all)?;
         }
         self.sample.truncate(0);
+        self.rated.truncate(0);
         let step = numbers.len().div_ceil(SAMPLE).max(1);
         for count in 0..numbers.len().div_ceil(step) {
             // One of each part, so that a table that repeats itself shows all of its kinds.
@@ -168,7 +172,12 @@ impl<M: Memory> Chooser<M> {
             sample,
             counters,
             hashes,
+            rated,
         } = self;
+        // Each field is given its turn twice, and mostly little has changed by then.
+        if let Some(choice) = rated.iter().find(|choice| choice.shape == shape) {
+            return Ok(*choice);
+        }
         let bits = Bits::<A>::of(shape);
         hashes.truncate(0);
         let (mut rules, mut values, mut cost) = (0usize, 0u32, 0u32);
@@ -184,7 +193,7 @@ impl<M: Memory> Chooser<M> {
             cost = cost.saturating_add(copies.saturating_sub(1).saturating_mul(COPY_COST));
             hashes.push(copies as u16)?;
             let mut full = Ok(());
-            bits.hashes(record, role, |hash| {
+            bits.hashes(record, role, copies, |hash| {
                 let hash = hash.wrapping_shr(64u32.wrapping_sub(COUNTER_BITS)) as u16;
                 full = full.and(hashes.push(hash));
                 if let Some(counter) = counters.get_mut(usize::from(hash)) {
@@ -215,12 +224,14 @@ impl<M: Memory> Chooser<M> {
                 *counter = 0;
             }
         }
-        Ok(Choice {
+        let choice = Choice {
             shape,
             gain: gain.saturating_sub(cost),
             rules,
             values,
-        })
+        };
+        rated.push(choice)?;
+        Ok(choice)
     }
 }
 

@@ -374,7 +374,8 @@ impl<A: Word, M: Memory> Grower<A, M> {
             let (Some(record), Some(role)) = (record, self.roles.get(index)) else {
                 continue;
             };
-            bits.hashes(record, role, |hash| {
+            let copies = bits.copies(record, role, u32::MAX).unwrap_or(0);
+            bits.hashes(record, role, copies, |hash| {
                 let place = Place::of(hash, width);
                 if let Some(bucket) = self.buckets.get_mut(place.slot()) {
                     visit(bucket, number, place.tag());

@@ -62,11 +62,17 @@ impl<A: Word> Bits<A> {
         (copies <= most).then_some(copies)
     }
 
-    /// Calls `visit` with the hash of each of these values.
+    /// Calls `visit` with the hash of each of these values, which are so many.
     #[inline]
-    pub(super) fn hashes(&self, record: &Record<A>, role: &Role, mut visit: impl FnMut(u64)) {
+    pub(super) fn hashes(
+        &self,
+        record: &Record<A>,
+        role: &Role,
+        copies: u32,
+        mut visit: impl FnMut(u64),
+    ) {
         let (shape, mask) = (&self.shape, &self.mask);
-        if self.copies(record, role, 1).is_some() {
+        if copies == 1 {
             let rest = rest(record.ports.sport().0, record.ports.dport().0, record.proto);
             return visit(mask.hash_of(record.addrs, rest, role.value));
         }
@@ -99,6 +105,7 @@ struct Ports {
 }
 
 impl Ports {
+    #[inline]
     fn of(range: (u16, u16), len: u8) -> Self {
         let shift = 16u32.saturating_sub(len.into());
         let high = |port: u16| u32::from(port).wrapping_shr(shift);
