@@ -440,20 +440,36 @@ impl<M: Memory> Index<M> {
 
     /// What a first look finds at a packet with this key, in this namespace.
     #[inline(always)]
-    pub(crate) fn look(&self, rules: &Rules<M>, packet: &key::Key<'_>, netns: NetnsId) -> Look {
+    pub(crate) fn look(
+        &self,
+        rules: &Rules<M>,
+        sets: &Sets<M>,
+        packet: &key::Key<'_>,
+        netns: NetnsId,
+    ) -> Look {
+        let asking = Asking {
+            index: self,
+            rules,
+            sets,
+            packet,
+            netns,
+            whole: None,
+        };
         match packet.family() {
-            Family::Ipv4 => self.look_by::<u32>(rules, packet, netns),
-            Family::Ipv6 => self.look_by::<u128>(rules, packet, netns),
+            Family::Ipv4 => self.look_by::<u32>(asking),
+            Family::Ipv6 => self.look_by::<u128>(asking),
         }
     }
 
     #[inline(always)]
-    fn look_by<A: Word>(&self, rules: &Rules<M>, packet: &key::Key<'_>, netns: NetnsId) -> Look {
-        let classifier = &self.first.classifier;
-        let found = first_of::<A, M>(classifier, packet, netns, |number| !self.is_crossed(number));
+    fn look_by<A: Word>(&self, mut asking: Asking<'_, M>) -> Look {
+        let (packet, netns) = (asking.packet, asking.netns);
+        let found = first_of::<A, M>(&self.first.classifier, packet, netns, |number, known| {
+            !self.is_crossed(number) && (known || asking.is_for(number))
+        });
         match (&self.later.classifier, found) {
             (_, None) => Look::Unclear,
-            (Some(later), Some(found)) => self.look_later::<A>(later, rules, packet, netns, found),
+            (Some(later), Some(found)) => self.look_later::<A>(later, &mut asking, found),
             (None, Some(Some(found))) => self.first.look_at(found),
             (None, Some(None)) => Look::Nobody,
         }
@@ -464,29 +480,37 @@ impl<M: Memory> Index<M> {
     fn look_later<A: Word>(
         &self,
         later: &Classifier<M>,
-        rules: &Rules<M>,
-        packet: &key::Key<'_>,
-        netns: NetnsId,
+        asking: &mut Asking<'_, M>,
         found: Option<Found>,
     ) -> Look {
-        let Some(came) = first_of::<A, M>(later, packet, netns, |_| true) else {
+        let (rules, packet, netns) = (asking.rules, asking.packet, asking.netns);
+        let came = first_of::<A, M>(later, packet, netns, |number, known| {
+            known || asking.newcomer_is_for(number)
+        });
+        let Some(came) = came else {
             return Look::Unclear;
         };
-        let came = came.and_then(|came| {
-            let newcomer = self.later.rules.get(came.number() as usize)?;
-            Some((came, newcomer))
-        });
+        let came = came.and_then(|came| Some((came, self.newcomer(rules, came.number())?)));
         match (found, came) {
             (Some(found), came)
-                if came.is_none_or(|(_, newcomer)| found.number() < newcomer.before) =>
+                if came.is_none_or(|(_, (newcomer, _))| found.number() < newcomer.before) =>
             {
                 self.first.look_at(found)
             }
-            (_, Some((came, newcomer))) => {
-                Look::of(came, newcomer.of(rules).and_then(|(_, head)| head.slot))
-            }
+            (_, Some((came, (_, (_, head))))) => Look::of(came, head.slot),
             (_, None) => Look::Nobody,
         }
+    }
+
+    /// The rule that came later with this number.
+    #[inline]
+    fn newcomer<'a>(
+        &'a self,
+        rules: &'a Rules<M>,
+        number: u32,
+    ) -> Option<(&'a Newcomer, (&'a Block<M>, Head))> {
+        let newcomer = self.later.rules.get(number as usize)?;
+        Some((newcomer, newcomer.of(rules)?))
     }
 
     /// Calls `decide` for each rule that is for the packet, in their order, with its index, its verb and its
@@ -562,10 +586,7 @@ impl<M: Memory> Index<M> {
                 !self.is_crossed(number) && (known || first.speaks_of(number, sets, packet))
             })
         };
-        let newcomer = |number: u32| {
-            let newcomer = self.later.rules.get(number as usize)?;
-            Some((newcomer, newcomer.of(rules)?))
-        };
+        let newcomer = |number: u32| self.newcomer(rules, number);
         let new = |from: u32| {
             let classifier = self.later.classifier.as_ref()?;
             let found = classifier.first(key, hook, from, |number, known| {
@@ -623,14 +644,14 @@ impl<M: Memory> Index<M> {
     }
 }
 
-/// The first rule that may be for a packet with this key, in this namespace, and that `is_there`, if there is
-/// any; [`None`] if the key is not one of this family.
+/// The first rule for a packet with this key, in this namespace, if there is any; [`None`] if the key is not one
+/// of this family. `is_for` is asked as by [`Classifier::first`].
 #[inline(always)]
 fn first_of<A: Word, M: Memory>(
     classifier: &Classifier<M>,
     packet: &key::Key<'_>,
     netns: NetnsId,
-    is_there: impl Fn(u32) -> bool,
+    is_for: impl FnMut(u32, bool) -> bool,
 ) -> Option<Option<Found>> {
     let read;
     let extras = match classifier.extras::<A>() {
@@ -641,9 +662,45 @@ fn first_of<A: Word, M: Memory>(
         }
     };
     let key = Key::<A>::plain(packet, extras)?;
-    // Those that must be asked are not: that is found out when one of them is the first.
-    let place = (packet.hook(), netns);
-    Some(classifier.first(&key, place, 0, |number, _| is_there(number)))
+    Some(classifier.first(&key, (packet.hook(), netns), 0, is_for))
+}
+
+/// Who asks rules of which is not known whether they are for the packet with this key, in this namespace.
+struct Asking<'a, M: Memory> {
+    index: &'a Index<M>,
+    rules: &'a Rules<M>,
+    sets: &'a Sets<M>,
+    packet: &'a key::Key<'a>,
+    netns: NetnsId,
+    /// The packet as rules are asked about it: from the first of them on.
+    whole: Option<Packet>,
+}
+
+impl<M: Memory> Asking<'_, M> {
+    /// Whether the rule with this number is, of the first ones.
+    #[cold]
+    #[inline(never)]
+    fn is_for(&mut self, number: u32) -> bool {
+        let rule = self.index.first.rule(number);
+        rule.is_some_and(|(block, head)| {
+            block.speaks_of(head, self.sets, &Probe::new(self.whole()))
+        })
+    }
+
+    /// Whether the rule with this number is, of those that came later.
+    #[cold]
+    #[inline(never)]
+    fn newcomer_is_for(&mut self, number: u32) -> bool {
+        let rule = self.index.newcomer(self.rules, number);
+        rule.is_some_and(|(_, (block, head))| {
+            block.speaks_of(head, self.sets, &Probe::new(self.whole()))
+        })
+    }
+
+    fn whole(&mut self) -> &Packet {
+        let (packet, netns) = (self.packet, self.netns);
+        self.whole.get_or_insert_with(|| packet.packet(netns))
+    }
 }
 
 impl Look {
@@ -651,7 +708,7 @@ impl Look {
     #[inline(always)]
     fn of(found: Found, slot: Option<Slot>) -> Self {
         match (found.allows(), slot) {
-            (Some(allows), Some(slot)) if found.is_exact() => Self::Rule(allows, slot),
+            (Some(allows), Some(slot)) => Self::Rule(allows, slot),
             _ => Self::Unclear,
         }
     }

@@ -4,16 +4,17 @@
 
 use crate::family::Family;
 use crate::flags::Flag;
-use crate::flow::State;
+use crate::flow::{Flow, State};
+use crate::fragment::Fragment;
 use crate::hook::Hook;
-use crate::packet::{is_extension, total_len_v4, total_len_v6, Source};
+use crate::iface::IfName;
+use crate::netns::NetnsId;
+use crate::packet::{is_extension, total_len_v4, total_len_v6, Headers, Packet, Source, Transport};
 use crate::pair::AddrPair;
 use crate::proto::Protocol;
 
 /// The kernel's field for the name of a device, as it is, in words as [`IfName::from_words`] takes them; all
 /// zero where there is no device.
-///
-/// [`IfName::from_words`]: crate::iface::IfName::from_words
 pub type NameField = [u64; 2];
 
 /// The names of the devices that a hook has to do with.
@@ -197,6 +198,42 @@ impl<'a> Key<'a> {
     pub(crate) fn ports(&self) -> Option<(u16, u16)> {
         let ports = ((self.transport >> 16) as u16, self.transport as u16);
         self.proto.has_ports().then_some(ports)
+    }
+
+    /// The packet, in this namespace, as far as the key tells.
+    pub(crate) fn packet(&self, netns: NetnsId) -> Packet {
+        let [high, low, ..] = self.transport.to_be_bytes();
+        let transport = match self.ports() {
+            Some((source, dest)) => Transport::Ports {
+                source,
+                dest,
+                flags: None,
+            },
+            None if self.proto.is_icmp() => Transport::Icmp {
+                kind: high,
+                code: low,
+            },
+            None => Transport::Other,
+        };
+        let headers = Headers {
+            addrs: Some(self.addrs()),
+            proto: Some(self.proto),
+            transport,
+            fragment: Fragment::No,
+            len: 0,
+            unparsed: None,
+        };
+        let mut packet = Packet::new(self.hook, netns, self.family, headers);
+        if let Some(names) = self.names {
+            [packet.input, packet.output] = names.devices.map(IfName::from_words);
+            [packet.phys_input, packet.phys_output] = names.ports.map(IfName::from_words);
+        }
+        packet.mark = self.mark;
+        let state = State::ALL.iter().find(|state| state.bit() == self.state);
+        if let Some(state) = state {
+            packet.flow = Flow::Known(*state, None);
+        }
+        packet
     }
 
     /// The words but for the mark and the names: all that is in every key.

@@ -544,8 +544,7 @@ impl<M: Memory> Policy<M> {
     }
 
     /// What comes of a packet with this key, in this namespace, if a first look tells: of most. Else
-    /// [`None`], and it must be judged. The key has all that the policy [needs](Self::needs), but for what
-    /// few rules ask for.
+    /// [`None`], and it must be judged. The key must have all that the policy [needs](Self::needs) at the hook.
     ///
     /// What is told is what [`judge`](Self::judge) says, and the failsafe before it.
     #[inline(always)]
@@ -555,7 +554,11 @@ impl<M: Memory> Policy<M> {
         {
             return None;
         }
-        match self.index.as_ref()?.look(&self.rules, packet, netns) {
+        match self
+            .index
+            .as_ref()?
+            .look(&self.rules, &self.sets, packet, netns)
+        {
             Look::Rule(allows, slot) => Some(Outcome {
                 slot,
                 dropped: !allows,

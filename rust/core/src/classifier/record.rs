@@ -78,7 +78,7 @@ impl<A: Word> Record<A> {
     /// Whether the rule is for a packet of these classes that it [fits](Self::fits), if it is plain.
     #[inline]
     pub(super) fn is_exact(&self) -> bool {
-        self.rule.is_exact()
+        self.rule.0 & INEXACT == 0
     }
 
     /// Whether the rule may be for such a packet.
@@ -97,12 +97,6 @@ impl Found {
     #[inline]
     pub(crate) fn number(self) -> u32 {
         self.0 & RULES.wrapping_sub(1)
-    }
-
-    /// Whether it is known that it is for the packet that it was found for, if everything is told of that.
-    #[inline]
-    pub(crate) fn is_exact(self) -> bool {
-        self.0 & INEXACT == 0
     }
 
     /// Whether it allows; [`None`] if it does more than to allow or to deny, or something else, and must be

@@ -3,6 +3,7 @@
 //! Packets that rules are tried on.
 
 use ctrfw_core::family::Family;
+use ctrfw_core::flow::Flow;
 use ctrfw_core::fragment::Fragment;
 use ctrfw_core::hook::Hook;
 use ctrfw_core::iface::{IfName, IFNAMSIZ};
@@ -80,8 +81,18 @@ pub fn key<'a>(packet: &Packet, names: &'a mut Names) -> Option<Key<'a>> {
 /// Whether a first look tells what becomes of a packet; an error if it tells something else than judging does.
 pub fn first_look(policy: &Policy<Heap>, packet: &Packet) -> Result<bool, String> {
     let mut names = Names::default();
-    let key = key(packet, &mut names);
-    let Some(told) = key.and_then(|key| policy.first_look(&key, packet.netns)) else {
+    let needs = policy.needs();
+    let Some(mut key) = key(packet, &mut names) else {
+        return Ok(false);
+    };
+    key.set_mark(packet.mark);
+    match packet.flow {
+        _ if needs.origins || needs.cgroups.contains(packet.hook) => return Ok(false),
+        Flow::Known(state, _) => key.set_state(state),
+        _ if needs.flows.contains(packet.hook) => return Ok(false),
+        _ => {}
+    }
+    let Some(told) = policy.first_look(&key, packet.netns) else {
         return Ok(false);
     };
     let mut audited = false;
