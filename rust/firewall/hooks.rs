@@ -120,16 +120,26 @@ impl Firewall {
         if let Recall::Known(outcome) = recall {
             return self.carry_out(table, hook, outcome, trail.len);
         }
-        // Whoever gets the trail itself has it written to memory before the search.
-        let trail = trail;
-        let again = recall == Recall::Again;
+        self.look(table, skb, state, (trail, recall == Recall::Again))
+    }
+
+    /// The same of a packet that is not remembered, but shall be if that is told. Any context, under RCU.
+    // Who gets a reference to the trail has it written to memory: not before it was looked for.
+    #[inline(always)]
+    fn look(
+        &self,
+        table: &Table,
+        skb: &SkBuff,
+        state: &HookState<'_>,
+        (trail, remember): (Trail<'_>, bool),
+    ) -> Verdict {
         let Some(outcome) = table.first_look(&trail.key, state.net().id()) else {
-            return self.judge(Some(table), skb, state, again.then_some(&trail));
+            return self.judge(Some(table), skb, state, remember.then_some(&trail));
         };
-        if again {
+        if remember {
             self.flows.remember(table, &trail, outcome);
         }
-        self.carry_out(table, hook, outcome, trail.len)
+        self.carry_out(table, state.hook(), outcome, trail.len)
     }
 
     /// Does what was decided about a packet of `len` bytes. Any context.
