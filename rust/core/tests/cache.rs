@@ -536,7 +536,7 @@ fn prepare<'a>(
     if needs.flows.contains(arrival.hook) {
         key.set_state(arrival.state);
     }
-    let field = |on: u8| [u64::from(on), 0];
+    let field = |on: u8| name(on).words();
     if needs.interfaces {
         names.devices = [field(input), field(output)];
     }
