@@ -13,7 +13,7 @@ use kernel::prelude::*;
 use super::memory::KernelMemory;
 use super::table::Table;
 use crate::sys::conntrack::attached;
-use crate::sys::cpu::CpuLocal;
+use crate::sys::cpu::{CpuLocal, Here};
 use crate::sys::net::name_field_of;
 use crate::sys::netfilter::HookState;
 use crate::sys::random;
@@ -91,22 +91,24 @@ impl Flows {
 
     /// What `table` has decided about such packets, or whether that is to be remembered. Any context.
     #[inline(always)]
-    pub(super) fn find(&self, table: &Table, trail: &Trail<'_>) -> Recall {
+    pub(super) fn find(&self, here: &Here, table: &Table, trail: &Trail<'_>) -> Recall {
         let Some(caches) = &self.caches else {
             return Recall::New;
         };
-        let hash = self.hash(table, trail);
-        match caches.own() {
-            Some(mut cache) => cache.find(table.generation, hash, &trail.key),
+        // Without it, somebody who has it now was interrupted, and this packet is not remembered.
+        let Some(mut cache) = caches.own(here) else {
             // Somebody who has it now was interrupted, and this packet is not remembered.
-            None => Recall::New,
-        }
+            return Recall::New;
+        };
+        cache.find(table.generation, self.hash(table, trail), &trail.key)
     }
 
     /// Remembers what `table` has decided about such packets, on this CPU. Any context.
     #[inline(never)]
     pub(super) fn remember(&self, table: &Table, trail: &Trail<'_>, outcome: Outcome) {
-        if let Some(mut cache) = self.caches.as_ref().and_then(CpuLocal::own) {
+        let here = Here::enter();
+        let cache = self.caches.as_ref().and_then(|caches| caches.own(&here));
+        if let Some(mut cache) = cache {
             let hash = self.hash(table, trail);
             cache.remember(table.generation, hash, &trail.key, outcome);
         }

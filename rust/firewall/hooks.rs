@@ -17,6 +17,7 @@ use kernel::sync::atomic::Relaxed;
 use super::flows::{names, Around, Trail};
 use super::table::Table;
 use super::{sockets, trace, tracking, Firewall};
+use crate::sys::cpu::Here;
 use crate::sys::net::Net;
 use crate::sys::netfilter::{
     Handler, HookOps, HookState, Verdict, PF_IPV4, PF_IPV6, PRIORITY_FIRST,
@@ -60,17 +61,18 @@ impl Handler for Hooks {
         let Some(firewall) = Firewall::get(read_side) else {
             return Verdict::ACCEPT;
         };
-        firewall.stats.seen(hook);
         let table = firewall.table.read(read_side);
         if trace::enabled() {
+            firewall.stats.seen(&Here::enter(), hook);
             let table = table.filter(|table| !table.is_empty());
             return firewall.judge(table, skb, state, None);
         }
         let Some(table) = table else {
+            firewall.stats.seen(&Here::enter(), hook);
             return Verdict::ACCEPT;
         };
         if !table.policy.reaches(hook, family, net.id()) {
-            table.pass_by(skb, family);
+            firewall.pass_by(table, (hook, family), skb);
             return Verdict::ACCEPT;
         }
         if table.looks_around {
@@ -92,17 +94,20 @@ impl Handler for Hooks {
     }
 }
 
-impl Table {
-    /// Counts a packet about which nobody decides, as none of its statements is for the hook. Any context.
+impl Firewall {
+    /// Counts a packet about which nobody decides, as none of the table's statements is for the hook. Any
+    /// context.
     #[inline]
-    fn pass_by(&self, skb: &SkBuff, family: Family) {
-        if let (Some(slot), false) = (self.policy.nobody_slot(), self.is_empty()) {
-            self.add(slot, Headers::len_of(family, &skb.network()));
+    fn pass_by(&self, table: &Table, (hook, family): (Hook, Family), skb: &SkBuff) {
+        let slot = table.policy.nobody_slot().filter(|_| !table.is_empty());
+        let counted = slot.map(|slot| (slot, Headers::len_of(family, &skb.network())));
+        let here = Here::enter();
+        self.stats.seen(&here, hook);
+        if let Some((slot, len)) = counted {
+            table.add(&here, slot, len);
         }
     }
-}
 
-impl Firewall {
     /// What was decided about such packets, or what is decided about this one. Any context, under RCU.
     #[inline(always)]
     fn recall(
@@ -113,13 +118,18 @@ impl Firewall {
         state: &HookState<'_>,
         around: &Around,
     ) -> Verdict {
+        // May take memory, which with preemption off may not be on PREEMPT_RT.
         let Some(trail) = Trail::of((hook, family), skb, state, around) else {
+            self.stats.seen(&Here::enter(), hook);
             return self.judge(Some(table), skb, state, None);
         };
-        let recall = self.flows.find(table, &trail);
+        let here = Here::enter();
+        self.stats.seen(&here, hook);
+        let recall = self.flows.find(&here, table, &trail);
         if let Recall::Known(outcome) = recall {
-            return self.carry_out(table, hook, outcome, trail.len);
+            return self.carry_out(&here, table, hook, outcome, trail.len);
         }
+        drop(here);
         self.look(table, skb, state, (trail, recall == Recall::Again))
     }
 
@@ -139,15 +149,22 @@ impl Firewall {
         if remember {
             self.flows.remember(table, &trail, outcome);
         }
-        self.carry_out(table, state.hook(), outcome, trail.len)
+        self.carry_out(&Here::enter(), table, state.hook(), outcome, trail.len)
     }
 
     /// Does what was decided about a packet of `len` bytes. Any context.
     #[inline(always)]
-    fn carry_out(&self, table: &Table, hook: Hook, outcome: Outcome, len: u32) -> Verdict {
-        table.add(outcome.slot, len);
+    fn carry_out(
+        &self,
+        here: &Here,
+        table: &Table,
+        hook: Hook,
+        outcome: Outcome,
+        len: u32,
+    ) -> Verdict {
+        table.add(here, outcome.slot, len);
         if outcome.dropped {
-            self.stats.dropped(hook);
+            self.stats.dropped(here, hook);
             return Verdict::DROP;
         }
         Verdict::ACCEPT
@@ -159,6 +176,7 @@ impl Firewall {
     fn look_around(&self, table: &Table, skb: &SkBuff, state: &HookState<'_>) -> Verdict {
         let mut around = Around::default();
         if !around.look(table, skb, state) {
+            self.stats.seen(&Here::enter(), state.hook());
             return self.judge(Some(table), skb, state, None);
         }
         let place = (state.hook(), state.family());
@@ -229,12 +247,12 @@ impl Firewall {
             self.log(table, state, &packet, decision);
         });
         if packet.headers.unparsed.is_some() {
-            self.stats.unparsed(packet.hook);
+            self.stats.unparsed(&Here::enter(), packet.hook);
         }
         let mode = table.map_or(Mode::Enforce, |table| table.policy.mode());
         let refused = decision.verb.refuses();
         if audited || (refused && mode == Mode::Audit) {
-            self.stats.would_drop(packet.hook);
+            self.stats.would_drop(&Here::enter(), packet.hook);
         }
         if tracing {
             self.tracer.trace(skb, state, &packet, decision, mode);
@@ -266,7 +284,7 @@ impl Firewall {
             _ if !refused => return Verdict::ACCEPT,
             _ => {}
         }
-        self.stats.dropped(packet.hook);
+        self.stats.dropped(&Here::enter(), packet.hook);
         if let (Verb::Reject(answer), Some(table)) = (decision.verb, table) {
             reject(table, answer, skb, state, &packet);
         }

@@ -6,6 +6,7 @@ use ctrfw_core::hook::Hook;
 use kernel::prelude::*;
 
 use crate::sys::counters::Counters;
+use crate::sys::cpu::Here;
 
 /// Per hook: packets seen, dropped, not parsed, and not dropped only because of an audit.
 pub(crate) struct Stats(Counters);
@@ -48,23 +49,23 @@ impl Stats {
 
     /// Counts a packet that came to `hook`. Any context, as for the others.
     #[inline(always)]
-    pub(crate) fn seen(&self, hook: Hook) {
-        self.0.increment(Self::index(hook, Kind::Seen));
+    pub(crate) fn seen(&self, here: &Here, hook: Hook) {
+        self.0.increment(here, Self::index(hook, Kind::Seen));
     }
 
     /// Counts a packet that was refused.
-    pub(crate) fn dropped(&self, hook: Hook) {
-        self.0.increment(Self::index(hook, Kind::Dropped));
+    pub(crate) fn dropped(&self, here: &Here, hook: Hook) {
+        self.0.increment(here, Self::index(hook, Kind::Dropped));
     }
 
     /// Counts a packet that could not be parsed.
-    pub(crate) fn unparsed(&self, hook: Hook) {
-        self.0.increment(Self::index(hook, Kind::Unparsed));
+    pub(crate) fn unparsed(&self, here: &Here, hook: Hook) {
+        self.0.increment(here, Self::index(hook, Kind::Unparsed));
     }
 
     /// Counts a packet that would be refused if what audits were in earnest.
-    pub(crate) fn would_drop(&self, hook: Hook) {
-        self.0.increment(Self::index(hook, Kind::WouldDrop));
+    pub(crate) fn would_drop(&self, here: &Here, hook: Hook) {
+        self.0.increment(here, Self::index(hook, Kind::WouldDrop));
     }
 
     /// What has been counted at `hook`.

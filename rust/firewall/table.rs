@@ -24,6 +24,7 @@ use super::memory::KernelMemory;
 use super::obstacle::Obstacle;
 use super::Firewall;
 use crate::sys::counters::{Count, Counters};
+use crate::sys::cpu::Here;
 use crate::sys::reject::Rejecter;
 use crate::sys::socket::SocketLookup;
 
@@ -106,8 +107,8 @@ impl Table {
 
     /// Counts a packet of `bytes` bytes in a slot. Any context.
     #[inline(always)]
-    pub(super) fn add(&self, slot: Slot, bytes: u32) {
-        self.counters.add(slot.index(), bytes);
+    pub(super) fn add(&self, here: &Here, slot: Slot, bytes: u32) {
+        self.counters.add(here, slot.index(), bytes);
     }
 
     /// Decides about a packet, and counts it, in the slot that is told as well; `own` tells whose an address is, for the `failsafe`, and
@@ -128,7 +129,7 @@ impl Table {
         };
         let count = |slot: Option<Slot>| {
             if let Some(slot) = slot {
-                table.add(slot, packet.headers.len);
+                table.add(&Here::enter(), slot, packet.headers.len);
             }
         };
         let (decision, slot) = if table.policy.is_failsafe(packet, own) {

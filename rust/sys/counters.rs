@@ -4,9 +4,15 @@
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
+use core::alloc::Layout;
+
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+#[cfg(not(target_arch = "x86_64"))]
+use kernel::sync::atomic::{Atomic, Relaxed};
+
+use super::cpu::Here;
 use super::{bindings, task};
 
 /// Packets and their bytes.
@@ -60,13 +66,18 @@ unsafe impl Sync for Chunk {}
 
 impl Chunk {
     fn new(missing: usize) -> Result<Self> {
+        let layout = Layout::array::<bindings::ctrfw_counter>(CHUNK.saturating_sub(missing));
+        let layout = layout.map_err(|_| ENOMEM)?;
         // SAFETY: May be called in process context.
-        let ptr = unsafe { bindings::ctrfw_counters_alloc(CHUNK.saturating_sub(missing)) };
+        let ptr = unsafe { bindings::ctrfw_percpu_alloc(layout.size(), layout.align()) };
         if ptr.is_null() {
             return Err(ENOMEM);
         }
         // INVARIANT: The allocation just succeeded.
-        Ok(Self { ptr, missing })
+        Ok(Self {
+            ptr: ptr.cast(),
+            missing,
+        })
     }
 }
 
@@ -118,19 +129,23 @@ impl Counters {
 
     /// Counts one packet of `bytes` bytes at counter `index`. Any context.
     #[inline(always)]
-    pub(crate) fn add(&self, index: usize, bytes: u32) {
+    pub(crate) fn add(&self, here: &Here, index: usize, bytes: u32) {
         if let Some(counter) = self.counter(index) {
+            let counter = here.own(counter);
             // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
-            unsafe { bindings::ctrfw_counter_add(counter, bytes.into()) };
+            unsafe {
+                add(&raw mut (*counter).packets, 1);
+                add(&raw mut (*counter).bytes, bytes.into());
+            }
         }
     }
 
     /// Counts one packet at counter `index`, and not its bytes. Any context.
     #[inline(always)]
-    pub(crate) fn increment(&self, index: usize) {
+    pub(crate) fn increment(&self, here: &Here, index: usize) {
         if let Some(counter) = self.counter(index) {
             // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
-            unsafe { bindings::ctrfw_counter_inc(counter) };
+            unsafe { add(&raw mut (*here.own(counter)).packets, 1) };
         }
     }
 
@@ -157,5 +172,25 @@ impl Counters {
         counters
             .saturating_mul(size_of::<bindings::ctrfw_counter>())
             .saturating_mul(cpus)
+    }
+}
+
+/// Adds to a number of this CPU's, which only this CPU changes.
+///
+/// # Safety
+///
+/// The pointer must be valid for the CPU that this is on, which it must stay on.
+#[inline(always)]
+unsafe fn add(number: *mut u64, more: u64) {
+    // One instruction: what interrupts this, and may count as well, comes before it or behind it.
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: The caller promises that the pointer is valid.
+    unsafe {
+        core::arch::asm!("add qword ptr [{}], {}", in(reg) number, in(reg) more, options(nostack));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: The caller promises that the pointer is valid; all that write to it do so by this.
+    unsafe {
+        Atomic::from_ptr(number).add(more, Relaxed);
     }
 }

@@ -48,26 +48,6 @@ void ctrfw_trace_key_set(bool on)
 		static_branch_disable(&ctrfw_trace_key.key);
 }
 
-const char *ctrfw_netdev_name(const struct net_device *dev)
-{
-	return dev->name;
-}
-
-struct net_device *ctrfw_skb_dev(const struct sk_buff *skb)
-{
-	return skb->dev;
-}
-
-u32 ctrfw_skb_mark(const struct sk_buff *skb)
-{
-	return skb->mark;
-}
-
-int ctrfw_skb_network_offset(const struct sk_buff *skb)
-{
-	return skb_network_offset(skb);
-}
-
 /*
  * Makes the first bytes of the data linear, so that nobody else can change them
  * any more. Linux 7.3 copies pages that a sender has mapped (PACKET_TX_RING)
@@ -654,36 +634,14 @@ int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff 
 
 #endif /* CONFIG_SOCK_CGROUP_DATA */
 
-struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count)
+void __percpu *ctrfw_percpu_alloc(size_t size, size_t align)
 {
-	return __alloc_percpu_gfp(array_size(count, sizeof(struct ctrfw_counter)),
-				  __alignof__(struct ctrfw_counter),
-				  GFP_KERNEL | __GFP_NOWARN);
+	return __alloc_percpu_gfp(size, align, GFP_KERNEL | __GFP_NOWARN);
 }
 
-void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes)
+void *ctrfw_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)
 {
-#ifdef CONFIG_X86
-	/* An instruction each. */
-	this_cpu_inc(counter->packets);
-	this_cpu_add(counter->bytes, bytes);
-#else
-	struct ctrfw_counter *here;
-	unsigned long flags;
-
-	/* As this_cpu_add() does elsewhere, and once for both. */
-	raw_local_irq_save(flags);
-	here = raw_cpu_ptr(counter);
-	here->packets++;
-	here->bytes += bytes;
-	raw_local_irq_restore(flags);
-#endif
-}
-
-/* Of those that nobody asks for their bytes. */
-void ctrfw_counter_inc(struct ctrfw_counter __percpu *counter)
-{
-	this_cpu_inc(counter->packets);
+	return per_cpu_ptr(ptr, cpu);
 }
 
 struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter)
@@ -705,24 +663,20 @@ unsigned int ctrfw_num_possible_cpus(void)
 	return num_possible_cpus();
 }
 
-unsigned int ctrfw_nr_cpu_ids(void)
-{
-	return nr_cpu_ids;
-}
-
 bool ctrfw_cpu_possible(unsigned int cpu)
 {
 	return cpu_possible(cpu);
 }
 
-unsigned int ctrfw_get_cpu(void)
+/* What lies between a per-CPU pointer and this CPU's own; preemption is off from here on. */
+unsigned long ctrfw_cpu_enter(void)
 {
-	return get_cpu();
+	return (unsigned long)get_cpu_ptr((char __percpu *)NULL);
 }
 
-void ctrfw_put_cpu(void)
+void ctrfw_cpu_leave(void)
 {
-	put_cpu();
+	preempt_enable();
 }
 
 u64 ctrfw_local_clock(void)

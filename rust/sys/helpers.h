@@ -28,11 +28,6 @@ extern struct ctrfw_static_key ctrfw_trace_key;
 
 void ctrfw_trace_key_set(bool on);
 
-const char *ctrfw_netdev_name(const struct net_device *dev);
-
-struct net_device *ctrfw_skb_dev(const struct sk_buff *skb);
-u32 ctrfw_skb_mark(const struct sk_buff *skb);
-int ctrfw_skb_network_offset(const struct sk_buff *skb);
 bool ctrfw_skb_pull(struct sk_buff *skb, unsigned int end);
 
 bool ctrfw_nf_bridge_repeats(const struct sk_buff *skb, struct net *net);
@@ -117,16 +112,15 @@ bool ctrfw_sender_cgroups(const struct sk_buff *skb, const struct net *net,
 int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff *skb,
 			   const struct nf_hook_state *state, u64 *numbers, int max);
 
-struct ctrfw_counter __percpu *ctrfw_counters_alloc(size_t count);
-void ctrfw_counter_add(struct ctrfw_counter __percpu *counter, u64 bytes);
-void ctrfw_counter_inc(struct ctrfw_counter __percpu *counter);
+void __percpu *ctrfw_percpu_alloc(size_t size, size_t align);
+void *ctrfw_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
+
 struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter);
 unsigned int ctrfw_num_possible_cpus(void);
 
-unsigned int ctrfw_nr_cpu_ids(void);
 bool ctrfw_cpu_possible(unsigned int cpu);
-unsigned int ctrfw_get_cpu(void);
-void ctrfw_put_cpu(void);
+unsigned long ctrfw_cpu_enter(void);
+void ctrfw_cpu_leave(void);
 
 u64 ctrfw_local_clock(void);
 

@@ -108,10 +108,11 @@ impl NetDevice {
     /// The field with its name. Any context; as for [`Self::name`].
     #[inline]
     fn name_field(&self) -> [u8; IFNAMSIZ] {
-        // SAFETY: The device lives, and its name is an array of `IFNAMSIZ` bytes. The read is
+        // SAFETY: The device lives, and there its name is, an array of `IFNAMSIZ` bytes. The read is
         // volatile as a rename may write at the same time; any bytes are valid.
         unsafe {
-            bindings::ctrfw_netdev_name(self.as_ptr())
+            self.as_ptr()
+                .byte_add(bindings::CTRFW_NETDEV_NAME)
                 .cast::<[u8; IFNAMSIZ]>()
                 .read_volatile()
         }

@@ -33,6 +33,17 @@ impl SkBuff {
         self.0.get()
     }
 
+    /// The field so many bytes behind its beginning.
+    ///
+    /// # Safety
+    ///
+    /// A field of that type must be there.
+    #[inline]
+    unsafe fn field<T: Copy>(&self, offset: usize) -> T {
+        // SAFETY: The buffer lives, and the caller promises the rest.
+        unsafe { self.as_ptr().byte_add(offset).cast::<T>().read() }
+    }
+
     /// Length of the data in bytes, from the network header on at the IP hooks.
     #[inline]
     pub(crate) fn data_len(&self) -> u32 {
@@ -43,15 +54,19 @@ impl SkBuff {
     /// Its firewall mark.
     #[inline]
     pub(crate) fn mark(&self) -> u32 {
-        // SAFETY: The buffer lives.
-        unsafe { bindings::ctrfw_skb_mark(self.as_ptr()) }
+        // SAFETY: That is where this field is.
+        unsafe { self.field(bindings::CTRFW_SKB_MARK) }
     }
 
     /// The packet from its network header on.
     #[inline]
     pub(crate) fn network(&self) -> NetworkData<'_> {
-        // SAFETY: The buffer lives.
-        let offset = unsafe { bindings::ctrfw_skb_network_offset(self.as_ptr()) };
+        // SAFETY: That is where this field is.
+        let header: u16 = unsafe { self.field(bindings::CTRFW_SKB_NETWORK_HEADER) };
+        // SAFETY: The buffer lives; these fields are plain data.
+        let (head, data) = unsafe { ((*self.as_ptr()).head.addr(), (*self.as_ptr()).data.addr()) };
+        // As `skb_network_offset()`.
+        let offset = head.wrapping_add(header.into()).wrapping_sub(data);
         // No hook is called with the header in front of the data; if so, nothing can be read.
         let start = u32::try_from(offset).unwrap_or(u32::MAX);
         NetworkData { skb: self, start }
@@ -59,8 +74,8 @@ impl SkBuff {
 
     /// The device that the packet is on now. At LOCAL_OUT there is none yet.
     pub(crate) fn device(&self) -> Option<&NetDevice> {
-        // SAFETY: The buffer lives; under RCU, which hooks are called with, so does its device.
-        unsafe { NetDevice::from_raw(bindings::ctrfw_skb_dev(self.as_ptr())) }
+        // SAFETY: That is where this field is; under RCU, which hooks are called with, the device lives.
+        unsafe { NetDevice::from_raw(self.field(bindings::CTRFW_SKB_DEV)) }
     }
 
     /// The bridge port that it came in by, where br_netfilter noted it.
