@@ -100,6 +100,9 @@ impl Flows {
             // Somebody who has it now was interrupted, and this packet is not remembered.
             return Recall::New;
         };
+        if cache.rests() {
+            return Recall::New;
+        }
         cache.find(table.generation, self.hash(table, trail), &trail.key)
     }
 

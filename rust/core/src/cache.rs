@@ -8,8 +8,8 @@
 //! is compared whole, so whoever makes two packets with the same hash gains nothing but a miss.
 //!
 //! A packet is remembered when its key comes for the second time, soon after the first, or by a small
-//! chance. So a flood of packets of which no two are alike pushes little out that is of use, and costs
-//! little.
+//! chance. So a flood of packets of which no two are alike pushes little out that is of use. And while
+//! little is found the cache rests most of the time, so that a flood costs little.
 //!
 //! Each place has the generation of the table that decided. No generation has two tables, so what an
 //! old table has said is never found again.
@@ -24,6 +24,20 @@ const WAYS: usize = 4;
 
 /// One key in so many is remembered when it comes for the first time.
 const CHANCE: usize = 32;
+
+/// The cache rests when twice as many keys as it has places were not found: those of flows that there is
+/// room for come for the first time, and for the second, and are found.
+const PATIENCE: usize = 2;
+
+/// So many places count for that, of a larger cache.
+const MAX_PATIENT: usize = 1 << 14;
+
+/// A key that is found makes up for so many that are not: what is found less often does not pay for being
+/// looked for.
+const WORTH: u32 = 4;
+
+/// It rests for so many times the keys that it took: of a flood it is asked for one key in sixteen.
+const REST: u32 = 15;
 
 /// An odd number without a pattern.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -153,6 +167,11 @@ pub struct Cache<M: Memory> {
     mask: usize,
     /// How many keys were noted.
     turn: usize,
+    /// How many keys that are not found it takes until the cache rests, and how many it takes at most.
+    patience: u32,
+    most_patience: u32,
+    /// How many more keys it is not asked for.
+    rest: u32,
 }
 
 impl<M: Memory> Cache<M> {
@@ -161,6 +180,7 @@ impl<M: Memory> Cache<M> {
     pub fn new(places: usize) -> Result<Self, NoMemory> {
         let sets = places.min(MAX_PLACES).div_ceil(WAYS).next_power_of_two();
         let places = sets.saturating_mul(WAYS);
+        let patience = places.min(MAX_PATIENT).saturating_mul(PATIENCE) as u32;
         Ok(Self {
             prints: zeroes::<M, _>(sets)?,
             places: zeroes::<M, _>(places)?,
@@ -168,6 +188,9 @@ impl<M: Memory> Cache<M> {
             visits: zeroes::<M, _>(places)?,
             mask: sets.saturating_sub(1),
             turn: 0,
+            patience,
+            most_patience: patience,
+            rest: 0,
         })
     }
 
@@ -180,6 +203,16 @@ impl<M: Memory> Cache<M> {
             .saturating_add(self.visits.memory())
     }
 
+    /// Whether it rests, and is not asked for this packet.
+    #[inline(always)]
+    pub fn rests(&mut self) -> bool {
+        let rests = self.rest != 0;
+        if rests {
+            self.rest = self.rest.wrapping_sub(1);
+        }
+        rests
+    }
+
     /// What a table of this generation has decided about packets with this key, if that is remembered;
     /// else whether it should be from now on.
     #[inline(always)]
@@ -190,9 +223,16 @@ impl<M: Memory> Cache<M> {
         while same != 0 {
             let way = (same.trailing_zeros() / 16) as usize;
             if let Some(value) = self.value(set, way, generation, key) {
+                let patience = self.patience.wrapping_add(WORTH);
+                self.patience = patience.min(self.most_patience);
                 return Recall::Known(value);
             }
             same &= same.wrapping_sub(1);
+        }
+        self.patience = self.patience.wrapping_sub(1);
+        if self.patience == 0 {
+            self.patience = self.most_patience;
+            self.rest = self.most_patience.wrapping_mul(REST);
         }
         if self.visit(hash) {
             Recall::Again
