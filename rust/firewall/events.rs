@@ -117,7 +117,7 @@ impl Reader {
     }
 
     /// What comes next.
-    pub(crate) fn next(&mut self) -> Option<Next<Record>> {
+    pub(crate) fn next(&mut self) -> Option<Next<&Record>> {
         ring::next(&mut self.places, self.buffers.rings.all())
     }
 }

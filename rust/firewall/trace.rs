@@ -16,6 +16,7 @@ use ctrfw_core::parser::{self, MatchText, TraceStatement};
 use ctrfw_core::record::Record;
 use ctrfw_core::ring::{Next, Timed as _};
 use ctrfw_core::rule::{Decision, Mode};
+use ctrfw_core::writer::Writer;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::poll::PollCondVar;
@@ -254,7 +255,7 @@ impl Tracer {
                 Some(Next::Entry(record)) => {
                     if self.throttle.admit(record.time()) {
                         self.throttle.printing();
-                        pr_info!("{}\n", format_args!("{}", Line(&record)));
+                        pr_info!("{}\n", format_args!("{}", Line(record)));
                         // A console may be slow.
                         self.tell_readers();
                     } else if !self.throttle.has_room(time::log_ns()) {
@@ -336,7 +337,7 @@ pub(crate) struct Line<'a>(pub(crate) &'a Record);
 
 impl Line<'_> {
     /// Prints it to anything; [`fmt::Display`] does the same.
-    pub(crate) fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write(&self, to: &mut impl Writer) -> fmt::Result {
         let id = HashedPointer(self.0.id());
         self.0.passage().event(id).write(to)
     }

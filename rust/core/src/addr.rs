@@ -7,9 +7,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::family::{Family, FamilySet};
 use crate::memory::{List, NoMemory};
-use crate::number;
 use crate::packed::{apart, Packed, Reader};
 use crate::value::{decimal, halves, Value};
+use crate::writer::Writer;
 
 /// A network prefix: an address whose host bits are zero, and its length in bits.
 ///
@@ -286,14 +286,14 @@ pub struct KernelAddr(pub IpAddr);
 
 impl KernelAddr {
     /// Prints it to anything; [`fmt::Display`] does the same.
-    pub(crate) fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write(&self, to: &mut impl Writer) -> fmt::Result {
         match self.0 {
             IpAddr::V4(addr) => {
                 let [first, rest @ ..] = addr.octets();
-                number::write(to, first.into())?;
+                to.number(first.into())?;
                 for octet in rest {
                     to.write_str(".")?;
-                    number::write(to, octet.into())?;
+                    to.number(octet.into())?;
                 }
                 Ok(())
             }
@@ -309,7 +309,7 @@ impl fmt::Display for KernelAddr {
 }
 
 /// C counterpart: `ip6_compressed_string()` in `lib/vsprintf.c`.
-fn fmt_ip6_compressed(addr: &Ipv6Addr, f: &mut impl fmt::Write) -> fmt::Result {
+fn fmt_ip6_compressed(addr: &Ipv6Addr, f: &mut impl Writer) -> fmt::Result {
     let segments = addr.segments();
     let [_, _, _, _, s4, s5, s6, s7] = segments;
     let v4mapped = addr.to_ipv4_mapped().is_some();
@@ -344,7 +344,7 @@ fn fmt_ip6_compressed(addr: &Ipv6Addr, f: &mut impl fmt::Write) -> fmt::Result {
             if colon {
                 f.write_str(":")?;
             }
-            write!(f, "{word:x}")?;
+            f.hex(*word)?;
             colon = true;
         }
     }

@@ -7,10 +7,10 @@ use core::fmt;
 use crate::addr::KernelAddr;
 use crate::fragment::Fragment;
 use crate::iface::IfName;
-use crate::number;
 use crate::packet::{Headers, Packet, Transport};
 use crate::proto::Protocol;
 use crate::rule::{Decision, Mode};
+use crate::writer::Writer;
 
 /// A packet's passage through one hook; prints as the body of its trace line.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct TraceEvent<'a, Id> {
 impl<Id: fmt::Display> TraceEvent<'_, Id> {
     /// Prints it to anything; [`fmt::Display`] does the same, but slower, as each piece goes through a
     /// [`fmt::Formatter`].
-    pub fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
+    pub fn write(&self, to: &mut impl Writer) -> fmt::Result {
         let Packet {
             hook,
             netns,
@@ -44,7 +44,8 @@ impl<Id: fmt::Display> TraceEvent<'_, Id> {
             flow: _,
             cgroup: _,
         } = self.packet;
-        write!(to, "trace id={}", self.id)?;
+        to.write_str("trace id=")?;
+        write!(to, "{}", self.id)?;
         to.write_str(" netns=")?;
         netns.write(to)?;
         to.write_str(" hook=")?;
@@ -62,7 +63,8 @@ impl<Id: fmt::Display> TraceEvent<'_, Id> {
         write_headers(to, headers)?;
         to.write_str(" verdict=")?;
         to.write_str(self.decision.verb.trace_name(self.mode))?;
-        write!(to, " rule={}", self.decision.decider)
+        to.write_str(" rule=")?;
+        self.decision.decider.write(to)
     }
 }
 
@@ -73,13 +75,30 @@ impl<Id: fmt::Display> fmt::Display for TraceEvent<'_, Id> {
 }
 
 /// Prints a number behind its key.
-fn write_number(to: &mut impl fmt::Write, key: &str, number: u64) -> fmt::Result {
+fn write_number(to: &mut impl Writer, key: &str, number: u64) -> fmt::Result {
     to.write_str(key)?;
-    number::write(to, number)
+    to.number(number)
+}
+
+/// Prints a time, in nanoseconds, as the kernel's log does in front of its lines.
+pub fn write_time(to: &mut impl Writer, ns: u64) -> fmt::Result {
+    let micros = ns / 1000;
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    to.write_str("[")?;
+    for least in [10_000, 1_000, 100, 10] {
+        if seconds < least {
+            to.write_str(" ")?;
+        }
+    }
+    to.number(seconds)?;
+    to.write_str(".")?;
+    to.three(micros / 1000)?;
+    to.three(micros % 1000)?;
+    to.write_str("]")
 }
 
 /// The fields of the headers, each behind a blank.
-fn write_headers(to: &mut impl fmt::Write, headers: &Headers) -> fmt::Result {
+fn write_headers(to: &mut impl Writer, headers: &Headers) -> fmt::Result {
     match headers.addrs {
         Some(addrs) => {
             to.write_str(" src=")?;
@@ -90,7 +109,10 @@ fn write_headers(to: &mut impl fmt::Write, headers: &Headers) -> fmt::Result {
         None => to.write_str(" src=- dst=-")?,
     }
     match headers.proto {
-        Some(proto) => write!(to, " proto={}", proto.trace_name())?,
+        Some(proto) => {
+            to.write_str(" proto=")?;
+            proto.trace_name().write(to)?;
+        }
         None => to.write_str(" proto=-")?,
     }
     match headers.fragment {
@@ -107,7 +129,10 @@ fn write_headers(to: &mut impl fmt::Write, headers: &Headers) -> fmt::Result {
             write_number(to, " spt=", source.into())?;
             write_number(to, " dpt=", dest.into())?;
             match flags {
-                Some(flags) => write!(to, " flags={flags}")?,
+                Some(flags) => {
+                    to.write_str(" flags=")?;
+                    flags.write(to)?;
+                }
                 None if headers.proto == Some(Protocol::TCP) => to.write_str(" flags=-")?,
                 None => {}
             }

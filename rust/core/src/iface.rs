@@ -7,6 +7,7 @@ use core::fmt;
 use crate::memory::{List, NoMemory};
 use crate::packed::{Packed, Reader};
 use crate::value::Value;
+use crate::writer::Writer;
 
 /// `IFNAMSIZ`: the size in bytes of the kernel's field for an interface name, the final NUL
 /// included.
@@ -61,24 +62,22 @@ impl IfName {
 impl IfName {
     /// Prints the name so that nothing in it can be taken for something else: a container chooses the
     /// names of its interfaces, and they may hold control characters.
-    pub(crate) fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write(&self, to: &mut impl Writer) -> fmt::Result {
         match self.as_bytes() {
             [] => to.write_str("-"),
             // A real name of one dash must not look like "no interface".
             b"-" => to.write_str("\\x2d"),
             name => {
                 let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
-                let mut rest = name;
-                while let Some((first, behind)) = rest.split_first() {
-                    if !plain(first) {
-                        write!(to, "\\x{first:02x}")?;
-                        rest = behind;
-                        continue;
+                if name.iter().all(plain) {
+                    return to.ascii(&self.0, name.len());
+                }
+                for byte in name {
+                    if plain(byte) {
+                        to.write_char((*byte).into())?;
+                    } else {
+                        write!(to, "\\x{byte:02x}")?;
                     }
-                    let len = rest.iter().take_while(|byte| plain(byte)).count();
-                    let (text, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-                    to.write_str(core::str::from_utf8(text).unwrap_or("?"))?;
-                    rest = behind;
                 }
                 Ok(())
             }

@@ -5,9 +5,9 @@
 use core::fmt;
 
 use crate::memory::{List, NoMemory};
-use crate::number;
 use crate::packed::{Packed, Reader};
 use crate::value::{decimal, Value};
+use crate::writer::Writer;
 
 /// A network namespace as packets show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct NetnsId {
 
 impl NetnsId {
     /// Prints it for traces and logs.
-    pub(crate) fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
-        number::write(to, self.inode.into())?;
+    pub(crate) fn write(&self, to: &mut impl Writer) -> fmt::Result {
+        to.number(self.inode.into())?;
         if self.host {
             to.write_str("(host)")?;
         }

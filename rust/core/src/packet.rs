@@ -18,6 +18,7 @@ use crate::iface::IfName;
 use crate::netns::NetnsId;
 use crate::pair::AddrPair;
 use crate::proto::Protocol;
+use crate::writer::Writer;
 
 /// Most extension headers that are followed before a packet counts as unparsed.
 ///
@@ -54,23 +55,30 @@ impl Source for [u8] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpFlags(pub u8);
 
-impl fmt::Display for TcpFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TcpFlags {
+    /// Prints them to anything; [`fmt::Display`] does the same.
+    pub(crate) fn write(self, to: &mut impl Writer) -> fmt::Result {
         const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
         let mut left = self.0;
         let mut separator = "";
         for name in NAMES {
             if left & 1 != 0 {
-                f.write_str(separator)?;
-                f.write_str(name)?;
+                to.write_str(separator)?;
+                to.write_str(name)?;
                 separator = ",";
             }
             left >>= 1;
         }
         if separator.is_empty() {
-            f.write_str("-")?;
+            to.write_str("-")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 

@@ -7,6 +7,7 @@ use core::fmt;
 use crate::memory::{List, NoMemory};
 use crate::packed::{Packed, Reader};
 use crate::value::{decimal, Value};
+use crate::writer::Writer;
 
 /// The protocol of the payload of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Protocol {
     }
 
     /// Its name in trace lines, or its number.
-    pub fn trace_name(self) -> impl fmt::Display {
+    pub fn trace_name(self) -> NameOr {
         NameOr {
             name: self.names().map(|names| names.trace),
             number: self.0,
@@ -131,17 +132,25 @@ impl fmt::Display for Protocol {
     }
 }
 
-struct NameOr {
+/// A protocol's name, or its number if it has none.
+pub struct NameOr {
     name: Option<&'static str>,
     number: u8,
 }
 
+impl NameOr {
+    /// Prints it to anything; [`fmt::Display`] does the same.
+    pub(crate) fn write(&self, to: &mut impl Writer) -> fmt::Result {
+        match self.name {
+            Some(name) => to.write_str(name),
+            None => to.number(self.number.into()),
+        }
+    }
+}
+
 impl fmt::Display for NameOr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{}", self.number),
-        }
+        self.write(f)
     }
 }
 

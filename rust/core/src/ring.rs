@@ -38,8 +38,10 @@ pub struct Place<E> {
     next: u64,
     /// How many entries there were when the reader looked last.
     seen: u64,
-    /// The entry to be told next, of those of this ring.
+    /// The entry to be told next, of those of this ring, or the one that was told last.
     front: Option<E>,
+    /// Whether it is to be told.
+    ready: bool,
     /// How many were overwritten before `front` was copied, of which nobody has been told.
     lost: u64,
 }
@@ -52,6 +54,7 @@ impl<E: Timed> Place<E> {
             next: oldest(written, ring),
             seen: written,
             front: None,
+            ready: false,
             lost: 0,
         }
     }
@@ -64,6 +67,7 @@ impl<E: Timed> Place<E> {
             next: written,
             seen: written,
             front: None,
+            ready: false,
             lost: 0,
         };
         skipped
@@ -78,13 +82,13 @@ impl<E: Timed> Place<E> {
     fn until(&self, written: u64) -> u64 {
         written
             .saturating_sub(self.next)
-            .saturating_add(self.front.is_some().into())
+            .saturating_add(self.ready.into())
             .saturating_add(self.lost)
     }
 
     /// Has the next of the entries that were seen in front, if there is one.
     fn fill<R: Ring<Entry = E>>(&mut self, ring: &R) {
-        if self.front.is_some() {
+        if self.ready {
             return;
         }
         let mut written = self.seen;
@@ -92,12 +96,12 @@ impl<E: Timed> Place<E> {
             let first = oldest(written, ring);
             self.lost = self.lost.saturating_add(first.saturating_sub(self.next));
             self.next = self.next.max(first);
-            let copy = ring.copy(self.next);
+            self.front = ring.copy(self.next);
             written = ring.written_after_copy();
             // Else it has gone while it was copied.
             if self.next >= oldest(written, ring) {
                 self.next = self.next.saturating_add(1);
-                self.front = copy;
+                self.ready = self.front.is_some();
                 return;
             }
         }
@@ -130,29 +134,38 @@ pub enum Next<E> {
 ///
 /// What is there is looked up for all rings at once, and again when all of that has been told: what was
 /// written since then is later, and most rings have nothing most of the time.
-pub fn next<R: Ring>(places: &mut [Place<R::Entry>], rings: &[R]) -> Option<Next<R::Entry>> {
-    if let Some(next) = next_seen(places, rings) {
-        return Some(next);
-    }
-    for (place, ring) in places.iter_mut().zip(rings) {
-        place.seen = ring.written();
-    }
-    next_seen(places, rings)
-}
-
-/// The same, of what was seen.
-fn next_seen<R: Ring>(places: &mut [Place<R::Entry>], rings: &[R]) -> Option<Next<R::Entry>> {
-    for (place, ring) in places.iter_mut().zip(rings) {
-        place.fill(ring);
-    }
-    let time = |place: &Place<R::Entry>| place.front.as_ref().map(Timed::time);
-    let fronts = places.iter_mut().enumerate();
-    let (ring, place) = fronts
-        .filter(|(_, place)| place.front.is_some())
-        .min_by_key(|(_, place)| time(place))?;
+pub fn next<'a, R: Ring>(
+    places: &'a mut [Place<R::Entry>],
+    rings: &[R],
+) -> Option<Next<&'a R::Entry>> {
+    let ring = earliest(places, rings).or_else(|| {
+        for (place, ring) in places.iter_mut().zip(rings) {
+            place.seen = ring.written();
+        }
+        earliest(places, rings)
+    })?;
+    let place = places.get_mut(ring)?;
     if place.lost != 0 {
         let count = core::mem::take(&mut place.lost);
         return Some(Next::Lost { ring, count });
     }
-    place.front.take().map(Next::Entry)
+    place.ready = false;
+    place.front.as_ref().map(Next::Entry)
+}
+
+/// The ring whose entry is next, of what was seen.
+fn earliest<R: Ring>(places: &mut [Place<R::Entry>], rings: &[R]) -> Option<usize> {
+    let mut earliest: Option<(usize, u64)> = None;
+    for (index, (place, ring)) in places.iter_mut().zip(rings).enumerate() {
+        place.fill(ring);
+        let time = place
+            .front
+            .as_ref()
+            .filter(|_| place.ready)
+            .map(Timed::time);
+        if let Some(time) = time.filter(|time| earliest.is_none_or(|(_, least)| *time < least)) {
+            earliest = Some((index, time));
+        }
+    }
+    earliest.map(|(index, _)| index)
 }

@@ -14,6 +14,7 @@ use crate::queue::Queue;
 use crate::reject::Answer;
 use crate::slot::Slot;
 use crate::value::Value;
+use crate::writer::Writer;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,13 +247,20 @@ pub enum Decider {
     Failsafe,
 }
 
+impl Decider {
+    /// Prints it to anything; [`fmt::Display`] does the same.
+    pub(crate) fn write(self, to: &mut impl Writer) -> fmt::Result {
+        match self {
+            Self::Rule(index) => to.number(index.saturating_add(1) as u64),
+            Self::Default(_) | Self::Nobody => to.write_str("default"),
+            Self::Failsafe => to.write_str("failsafe"),
+        }
+    }
+}
+
 impl fmt::Display for Decider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rule(index) => write!(f, "{}", index.saturating_add(1)),
-            Self::Default(_) | Self::Nobody => f.write_str("default"),
-            Self::Failsafe => f.write_str("failsafe"),
-        }
+        self.write(f)
     }
 }
 

@@ -17,6 +17,7 @@ use ctrfw_core::queue::Queue;
 use ctrfw_core::reject::Answer;
 use ctrfw_core::rule::{Decider, Decision, Mode, Verb};
 use ctrfw_core::value::Value;
+use ctrfw_core::writer::Buffer;
 use proptest::prelude::*;
 
 fn headers(plan: &Plan) -> Headers {
@@ -496,9 +497,12 @@ proptest! {
         };
         let decision = Decision { verb: Verb::Deny, decider: Decider::Rule(6) };
         let mode = Mode::Audit;
-        let line =
-            TraceEvent { id: 1, packet: &packet, device, decision, mode }
-                .to_string();
+        let event = TraceEvent { id: 1, packet: &packet, device, decision, mode };
+        let line = event.to_string();
+        // A buffer takes it in another way.
+        let mut buffer = Buffer::new(vec![0; 1024]);
+        event.write(&mut buffer).unwrap();
+        prop_assert_eq!(buffer.text(), line.as_bytes());
         prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{}", line);
         // It must fit one record of the kernel's log.
         prop_assert!(line.len() < 900);

@@ -5,8 +5,10 @@
 use core::fmt::{self, Write as _};
 use core::pin::Pin;
 
+use ctrfw_core::event::write_time;
 use ctrfw_core::record::Record;
 use ctrfw_core::ring::{Next, Timed as _};
+use ctrfw_core::writer::Buffer;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
@@ -35,46 +37,24 @@ pub(crate) struct Events {
 
 struct State {
     reader: Reader,
-    text: Text,
+    /// Room for [`TEXT`] bytes.
+    text: Buffer<KVVec<u8>>,
     /// How many bytes of the text have been given already.
     given: usize,
 }
 
-/// Text that is not given yet.
-struct Text {
-    /// Room for [`TEXT`] bytes.
-    room: KVVec<u8>,
-    /// How many of them are text.
-    len: usize,
-}
-
-impl fmt::Write for Text {
-    #[inline]
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let free = self.room.get_mut(self.len..);
-        let to = free.and_then(|free| free.get_mut(..text.len()));
-        to.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = self.len.saturating_add(text.len());
-        Ok(())
-    }
-}
-
-impl Text {
-    /// Adds an event's line.
-    fn push(&mut self, record: &Record) -> fmt::Result {
-        let micros = record.time() / 1000;
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        write!(self, "[{seconds:5}.{micros:06}] ctrfw: ")?;
-        Line(record).write(self)?;
-        self.write_str("\n")
-    }
+/// Adds an event's line.
+fn push(text: &mut Buffer<KVVec<u8>>, record: &Record) -> fmt::Result {
+    write_time(text, record.time())?;
+    text.write_str(" ctrfw: ")?;
+    Line(record).write(text)?;
+    text.write_str("\n")
 }
 
 impl State {
     /// What of the text has not been given.
     fn rest(&self) -> &[u8] {
-        let text = &self.text;
-        text.room.get(self.given..text.len).unwrap_or(&[])
+        self.text.text().get(self.given..).unwrap_or(&[])
     }
 
     /// What of it is to be given where there is room for so many bytes: whole lines, so that those who share
@@ -94,15 +74,15 @@ impl State {
         if !self.rest().is_empty() {
             return;
         }
-        self.text.len = 0;
+        self.text.clear();
         self.given = 0;
-        while self.text.len.saturating_add(LINE) <= TEXT {
+        while self.text.left() >= LINE {
             let Some(next) = self.reader.next() else {
                 break;
             };
             // There is room.
             let _ = match next {
-                Next::Entry(record) => self.text.push(&record),
+                Next::Entry(record) => push(&mut self.text, record),
                 Next::Lost { ring, count } => {
                     tracer.lost(count);
                     writeln!(self.text, "ctrfw: trace: {count} events lost on CPU {ring}")
@@ -121,10 +101,7 @@ impl Stream for Events {
         let firewall = Firewall::load()?;
         let state = State {
             reader: Reader::new(&firewall.tracer.store)?,
-            text: Text {
-                room: KVVec::from_elem(0, TEXT, GFP_KERNEL)?,
-                len: 0,
-            },
+            text: Buffer::new(KVVec::from_elem(0, TEXT, GFP_KERNEL)?),
             given: 0,
         };
         KBox::pin_init(
