@@ -5,11 +5,11 @@
 use core::ops::{Deref, DerefMut};
 
 use ctrfw_core::memory::{List, Memory, NoMemory};
-use kernel::alloc::allocator::KVmalloc;
-use kernel::alloc::IntoIter;
+use kernel::alloc::{IntoIter, Vec};
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 
+use crate::sys::pages::Pages;
 use crate::sys::task;
 
 /// The kernel's memory: what is large need not be in one piece.
@@ -30,11 +30,11 @@ impl Memory for KernelMemory {
 }
 
 /// A list in the kernel's memory.
-pub(crate) struct KernelList<T>(KVVec<T>);
+pub(crate) struct KernelList<T>(Vec<T, Pages>);
 
 impl<T> Default for KernelList<T> {
     fn default() -> Self {
-        Self(KVVec::new())
+        Self(Vec::new())
     }
 }
 
@@ -55,7 +55,7 @@ impl<T> DerefMut for KernelList<T> {
 
 impl<T> IntoIterator for KernelList<T> {
     type Item = T;
-    type IntoIter = IntoIter<T, KVmalloc>;
+    type IntoIter = IntoIter<T, Pages>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Per-CPU counters of packets and bytes.
+//! Counters of packets and bytes, of which each CPU has its own.
 //!
-//! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
+//! Not in the kernel's per-CPU memory: where there are memory cgroups, that takes eight bytes more for each
+//! four that it has for a CPU.
 
-use core::alloc::Layout;
+use core::cell::UnsafeCell;
 
+use kernel::alloc::Vec;
+use kernel::cpu::nr_cpu_ids;
 use kernel::prelude::*;
-use kernel::sync::Arc;
-
 #[cfg(not(target_arch = "x86_64"))]
 use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::Arc;
 
 use super::cpu::Here;
-use super::{bindings, task};
+use super::pages::Pages;
+use super::task;
 
 /// Packets and their bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -42,50 +45,49 @@ impl Count {
     }
 }
 
-/// Counters per allocation: the per-CPU allocator gives at most `PCPU_MIN_UNIT_SIZE` (32 KiB).
+/// Counters that come together: few enough that those of a CPU are found in one piece, and as many as fill
+/// pages.
 const CHUNK: usize = 1024;
 
 /// So many the first has: most tables are small.
 const FIRST: usize = 32;
 
-/// One per-CPU allocation.
-///
-/// # Invariants
-///
-/// The pointer is a live per-CPU allocation of [`CHUNK`] counters, but for so many at its beginning that
-/// are not there.
+/// Some counters, those of one CPU behind those of the other.
 struct Chunk {
-    ptr: *mut bindings::ctrfw_counter,
+    counts: Vec<UnsafeCell<Count>, Pages>,
+    /// How many of [`CHUNK`] are not there, at its beginning.
     missing: usize,
 }
 
-// SAFETY: Per-CPU memory belongs to no thread.
-unsafe impl Send for Chunk {}
-// SAFETY: It is accessed by per-CPU operations and `READ_ONCE()` only.
+// SAFETY: A number is changed by its CPU only, with an instruction each, and read as it is by volatile reads.
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
+    /// All zero.
     fn new(missing: usize) -> Result<Self> {
-        let layout = Layout::array::<bindings::ctrfw_counter>(CHUNK.saturating_sub(missing));
-        let layout = layout.map_err(|_| ENOMEM)?;
-        // SAFETY: May be called in process context.
-        let ptr = unsafe { bindings::ctrfw_percpu_alloc(layout.size(), layout.align()) };
-        if ptr.is_null() {
-            return Err(ENOMEM);
+        let (cpus, each) = (nr_cpu_ids() as usize, CHUNK.saturating_sub(missing));
+        let mut counts = Vec::with_capacity(cpus.saturating_mul(each), GFP_KERNEL)?;
+        for _ in 0..cpus {
+            for _ in 0..each {
+                counts.push(UnsafeCell::default(), GFP_KERNEL)?;
+            }
+            task::cond_resched();
         }
-        // INVARIANT: The allocation just succeeded.
-        Ok(Self {
-            ptr: ptr.cast(),
-            missing,
-        })
+        Ok(Self { counts, missing })
+    }
+
+    /// The count of a CPU at the counter that is the `place`th of [`CHUNK`].
+    #[inline(always)]
+    fn of(&self, cpu: usize, place: usize) -> Option<&UnsafeCell<Count>> {
+        let first = cpu.wrapping_mul(CHUNK.wrapping_sub(self.missing));
+        let place = first.wrapping_add(place).wrapping_sub(self.missing);
+        self.counts.get(place)
     }
 }
 
 /// Process context.
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // SAFETY: By the invariant this is a per-CPU allocation, and nobody else frees it.
-        unsafe { bindings::free_percpu(self.ptr.cast()) };
         // There may be very many of them.
         task::cond_resched();
     }
@@ -119,23 +121,22 @@ impl Counters {
         Ok(Self(chunks))
     }
 
+    /// The count of a CPU at counter `index`.
     #[inline(always)]
-    fn counter(&self, index: usize) -> Option<*mut bindings::ctrfw_counter> {
+    fn of(&self, cpu: usize, index: usize) -> Option<&UnsafeCell<Count>> {
         let place = index.wrapping_add(CHUNK.wrapping_sub(FIRST));
-        let chunk = self.0.get(place / CHUNK)?;
-        let index = (place % CHUNK).wrapping_sub(chunk.missing);
-        Some(chunk.ptr.wrapping_add(index))
+        self.0.get(place / CHUNK)?.of(cpu, place % CHUNK)
     }
 
     /// Counts one packet of `bytes` bytes at counter `index`. Any context.
     #[inline(always)]
     pub(crate) fn add(&self, here: &Here, index: usize, bytes: u32) {
-        if let Some(counter) = self.counter(index) {
-            let counter = here.own(counter);
-            // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
+        if let Some(count) = self.of(here.number(), index) {
+            let count = count.get();
+            // SAFETY: The count lives, is this CPU's, and this stays here.
             unsafe {
-                add(&raw mut (*counter).packets, 1);
-                add(&raw mut (*counter).bytes, bytes.into());
+                add(&raw mut (*count).packets, 1);
+                add(&raw mut (*count).bytes, bytes.into());
             }
         }
     }
@@ -143,43 +144,37 @@ impl Counters {
     /// Counts one packet at counter `index`, and not its bytes. Any context.
     #[inline(always)]
     pub(crate) fn increment(&self, here: &Here, index: usize) {
-        if let Some(counter) = self.counter(index) {
-            // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
-            unsafe { add(&raw mut (*here.own(counter)).packets, 1) };
+        if let Some(count) = self.of(here.number(), index) {
+            // SAFETY: As above.
+            unsafe { add(&raw mut (*count.get()).packets, 1) };
         }
     }
 
     /// What all CPUs have counted at counter `index`. Any context.
     pub(crate) fn sum(&self, index: usize) -> Count {
-        let Some(counter) = self.counter(index) else {
-            return Count::default();
-        };
-        // SAFETY: By the invariant of `Chunk` the counter is live per-CPU memory.
-        let sum = unsafe { bindings::ctrfw_counter_sum(counter) };
-        Count {
-            packets: sum.packets,
-            bytes: sum.bytes,
-        }
+        let cpus = 0..nr_cpu_ids() as usize;
+        let counts = cpus.filter_map(|cpu| self.of(cpu, index));
+        counts.fold(Count::default(), |sum, count| {
+            // SAFETY: The count lives. Volatile, as its CPU may change it at any time, which is done with
+            // one instruction for each of the two.
+            sum.plus(unsafe { count.get().read_volatile() })
+        })
     }
 
     /// How many bytes the counters take on all CPUs together.
     pub(crate) fn memory(&self) -> usize {
-        // SAFETY: Has no requirements.
-        let cpus = unsafe { bindings::ctrfw_num_possible_cpus() } as usize;
-        let all = self.0.len().saturating_mul(CHUNK);
-        let missing = self.0.first().map_or(0, |first| first.missing);
-        let counters = all.saturating_sub(missing);
-        counters
-            .saturating_mul(size_of::<bindings::ctrfw_counter>())
-            .saturating_mul(cpus)
+        let counts = self.0.iter().map(|chunk| chunk.counts.len());
+        let counts = counts.fold(0, usize::saturating_add);
+        counts.saturating_mul(size_of::<Count>())
     }
 }
 
-/// Adds to a number of this CPU's, which only this CPU changes.
+/// Adds to a number.
 ///
 /// # Safety
 ///
-/// The pointer must be valid for the CPU that this is on, which it must stay on.
+/// The pointer must be valid, and the number one that only the CPU changes that this is on, by this function;
+/// the caller must stay on that CPU.
 #[inline(always)]
 unsafe fn add(number: *mut u64, more: u64) {
     // One instruction: what interrupts this, and may count as well, comes before it or behind it.

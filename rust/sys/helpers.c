@@ -3,9 +3,11 @@
 #include <linux/bottom_half.h>
 #include <linux/cgroup.h>
 #include <linux/cpumask.h>
+#include <linux/gfp.h>
 #include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/kmemleak.h>
 #include <linux/kmod.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
@@ -19,6 +21,7 @@
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/sprintf.h>
+#include <linux/vmalloc.h>
 #include <net/addrconf.h>
 #include <net/inet6_hashtables.h>
 #include <net/inet_hashtables.h>
@@ -634,33 +637,31 @@ int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff 
 
 #endif /* CONFIG_SOCK_CGROUP_DATA */
 
-void __percpu *ctrfw_percpu_alloc(size_t size, size_t align)
+/*
+ * So many bytes, and no more pages than that takes; as for kvmalloc(), in one
+ * piece if that is easily had. Sleeps.
+ */
+void *ctrfw_pages_alloc(size_t size)
 {
-	return __alloc_percpu_gfp(size, align, GFP_KERNEL | __GFP_NOWARN);
+	const gfp_t gfp = (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN;
+	void *pages = NULL;
+
+	if (size <= PAGE_SIZE << MAX_PAGE_ORDER)
+		pages = alloc_pages_exact(size, gfp);
+	if (!pages)
+		return __vmalloc(size, GFP_KERNEL | __GFP_NOWARN);
+	kmemleak_alloc(pages, size, 1, gfp);
+	return pages;
 }
 
-void *ctrfw_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)
+void ctrfw_pages_free(void *pages, size_t size)
 {
-	return per_cpu_ptr(ptr, cpu);
-}
-
-struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter)
-{
-	struct ctrfw_counter sum = {};
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		const struct ctrfw_counter *here = per_cpu_ptr(counter, cpu);
-
-		sum.packets += READ_ONCE(here->packets);
-		sum.bytes += READ_ONCE(here->bytes);
+	if (is_vmalloc_addr(pages)) {
+		vfree(pages);
+	} else {
+		kmemleak_free(pages);
+		free_pages_exact(pages, size);
 	}
-	return sum;
-}
-
-unsigned int ctrfw_num_possible_cpus(void)
-{
-	return num_possible_cpus();
 }
 
 bool ctrfw_cpu_possible(unsigned int cpu)
@@ -668,15 +669,14 @@ bool ctrfw_cpu_possible(unsigned int cpu)
 	return cpu_possible(cpu);
 }
 
-/* What lies between a per-CPU pointer and this CPU's own; preemption is off from here on. */
-unsigned long ctrfw_cpu_enter(void)
+unsigned int ctrfw_get_cpu(void)
 {
-	return (unsigned long)get_cpu_ptr((char __percpu *)NULL);
+	return get_cpu();
 }
 
-void ctrfw_cpu_leave(void)
+void ctrfw_put_cpu(void)
 {
-	preempt_enable();
+	put_cpu();
 }
 
 u64 ctrfw_local_clock(void)

@@ -13,12 +13,6 @@ struct sk_buff;
 struct sock;
 struct task_struct;
 
-/* A per-CPU counter of packets and bytes. */
-struct ctrfw_counter {
-	u64 packets;
-	u64 bytes;
-};
-
 /* A static key in a structure, as Rust's static_branch_unlikely!() wants it. */
 struct ctrfw_static_key {
 	struct static_key_false key;
@@ -112,15 +106,12 @@ bool ctrfw_sender_cgroups(const struct sk_buff *skb, const struct net *net,
 int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff *skb,
 			   const struct nf_hook_state *state, u64 *numbers, int max);
 
-void __percpu *ctrfw_percpu_alloc(size_t size, size_t align);
-void *ctrfw_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
-
-struct ctrfw_counter ctrfw_counter_sum(const struct ctrfw_counter __percpu *counter);
-unsigned int ctrfw_num_possible_cpus(void);
+void *ctrfw_pages_alloc(size_t size);
+void ctrfw_pages_free(void *pages, size_t size);
 
 bool ctrfw_cpu_possible(unsigned int cpu);
-unsigned long ctrfw_cpu_enter(void);
-void ctrfw_cpu_leave(void);
+unsigned int ctrfw_get_cpu(void);
+void ctrfw_put_cpu(void);
 
 u64 ctrfw_local_clock(void);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Safe abstractions over what the kernel crate lacks: netfilter hooks in every namespace,
-//! `sk_buff`s, procfs, per-CPU counters and rings, RCU-protected pointers, static keys.
+//! `sk_buff`s, procfs, per-CPU counters and rings, RCU-protected pointers, static keys, whole pages.
 //!
 //! All of ctrfw's `unsafe` code is in this folder.
 
@@ -12,6 +12,7 @@ pub(crate) mod cpu;
 pub(crate) mod module;
 pub(crate) mod net;
 pub(crate) mod netfilter;
+pub(crate) mod pages;
 pub(crate) mod procfs;
 pub(crate) mod queue;
 pub(crate) mod random;
