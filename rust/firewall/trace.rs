@@ -7,6 +7,7 @@
 use core::fmt;
 
 use ctrfw_core::event::TraceEvent;
+use ctrfw_core::iface::IfName;
 use ctrfw_core::loader::{Refusal, Sink};
 use ctrfw_core::matcher::{Doubt, Match, Matches, Needs};
 use ctrfw_core::memory::List;
@@ -30,7 +31,7 @@ use super::throttle::Throttle;
 use super::tracking::{self, Tracked};
 use super::{sockets, Firewall};
 use crate::sys::conntrack::{Conntrack, Tracking};
-use crate::sys::net::name_of;
+use crate::sys::net::{name_of, same};
 use crate::sys::netfilter::HookState;
 use crate::sys::rcu::{RcuCell, ReadSide};
 use crate::sys::ring::Rings;
@@ -233,7 +234,7 @@ impl Tracer {
         let event = TraceEvent {
             id: skb.address(),
             packet,
-            device: name_of(skb.device()),
+            device: device_name(skb, state, packet),
             decision,
             mode,
         };
@@ -329,6 +330,19 @@ impl Tracer {
     /// Counts events that somebody read too late. Any context.
     pub(crate) fn lost(&self, count: u64) {
         self.lost.add(count, Relaxed);
+    }
+}
+
+/// The name of the packet's own device, mostly one of those that are known by now. Any context, under RCU.
+#[inline]
+fn device_name(skb: &SkBuff, state: &HookState<'_>, packet: &Packet) -> IfName {
+    let device = skb.device();
+    if same(device, state.input()) {
+        packet.input
+    } else if same(device, state.output()) {
+        packet.output
+    } else {
+        name_of(device)
     }
 }
 

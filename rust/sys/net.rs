@@ -119,6 +119,12 @@ impl NetDevice {
     }
 }
 
+/// Whether two devices are one, or neither is there.
+#[inline]
+pub(crate) fn same(one: Option<&NetDevice>, other: Option<&NetDevice>) -> bool {
+    one.map(NetDevice::as_ptr) == other.map(NetDevice::as_ptr)
+}
+
 /// The name of a device that may not be there; empty if it is not.
 pub(crate) fn name_of(device: Option<&NetDevice>) -> IfName {
     device.map_or_else(IfName::default, NetDevice::name)

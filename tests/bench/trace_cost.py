@@ -40,6 +40,8 @@ RINGS = {"": {}, ", trace_bytes 128 MiB": {"trace_bytes": 128 << 20}}
 # What is printed is not what is measured.
 QUIET = {"trace_rate": 1, "trace_burst": 1}
 TICK = 0.001
+# As much as cat(1) reads at a time.
+PIECE = 128 << 10
 
 
 def packets() -> bytes:
@@ -81,12 +83,12 @@ def reading(netns: Namespace) -> Figure:
     taken = []
     for _ in range(ROUNDS):
         with contextlib.suppress(BlockingIOError):
-            while os.read(fd, 65536):
+            while os.read(fd, PIECE):
                 pass
         loop.run(netns, "forward", BATCH, BATCHES)
         start = time.perf_counter_ns()
         with contextlib.suppress(BlockingIOError):
-            while os.read(fd, 65536):
+            while os.read(fd, PIECE):
                 pass
         taken.append((time.perf_counter_ns() - start) / (BATCH * BATCHES))
     os.close(fd)
@@ -102,7 +104,7 @@ def read(stop: Stop) -> int:
     while True:
         last = bool(stop)
         try:
-            lines += os.read(fd, 65536).count(b" verdict=")
+            lines += os.read(fd, PIECE).count(b" verdict=")
         except BlockingIOError:
             if last:
                 return lines

@@ -22,7 +22,7 @@ use crate::firewall::Firewall;
 use crate::sys::procfs::{Mode, Stream};
 
 /// How many bytes of text are made ready at a time; one read(2) gives no more.
-const TEXT: usize = 32768;
+const TEXT: usize = 131_072;
 
 /// What the longest line has room in: five names of 15 characters, each escaped, are most of it.
 const LINE: usize = 1024;
