@@ -684,24 +684,6 @@ u64 ctrfw_local_clock(void)
 	return local_clock();
 }
 
-/*
- * No other packet's hook runs on this CPU, whose number it is, until the end;
- * nothing between may sleep. Preemption is what that takes on PREEMPT_RT, where
- * softirqs run in threads, and who has them off may be preempted by such a one.
- */
-unsigned int ctrfw_cpu_begin(void)
-{
-	/* In this order: on PREEMPT_RT it may sleep. */
-	local_bh_disable();
-	return get_cpu();
-}
-
-void ctrfw_cpu_end(void)
-{
-	put_cpu();
-	local_bh_enable();
-}
-
 static int ctrfw_thread(void *run)
 {
 	while (!kthread_should_stop()) {

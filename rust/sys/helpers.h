@@ -115,9 +115,6 @@ void ctrfw_put_cpu(void);
 
 u64 ctrfw_local_clock(void);
 
-unsigned int ctrfw_cpu_begin(void);
-void ctrfw_cpu_end(void);
-
 struct task_struct *ctrfw_thread_start(void (*run)(void), const char *name);
 void ctrfw_thread_stop(struct task_struct *task);
 

@@ -47,6 +47,12 @@ unsafe impl Allocator for Pages {
         nid: NumaNode,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let old_is_large = old.is_some() && is_large(old_layout);
+        if layout.size() == 0 && old_layout.size() == 0 {
+            // An empty list that is dropped, maybe in a hook: there is nothing to ask the kernel for.
+            let nothing = core::ptr::without_provenance_mut(layout.align());
+            let nothing = NonNull::new(nothing).ok_or(AllocError)?;
+            return Ok(NonNull::slice_from_raw_parts(nothing, 0));
+        }
         if !is_large(layout) && !old_is_large {
             // SAFETY: The caller promises the same for the pointer, which is `KVmalloc`'s if there is one.
             return unsafe { KVmalloc::realloc(old, layout, old_layout, flags, nid) };

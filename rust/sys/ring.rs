@@ -3,15 +3,18 @@
 //! Rings of records that each CPU writes for itself, without a lock, and that are read from all.
 
 use core::cell::UnsafeCell;
+#[cfg(target_arch = "x86_64")]
+use core::sync::atomic::{compiler_fence, Ordering};
 
 use ctrfw_core::record::{Record, WORDS};
 use ctrfw_core::ring;
 use kernel::cpu::nr_cpu_ids;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Relaxed};
-use kernel::sync::barrier::{smp_mb, Read, Write};
+use kernel::sync::atomic::{Acquire, Atomic, AtomicType, Relaxed};
+use kernel::sync::barrier::{smp_mb, Read};
 
-use super::{bindings, task};
+use super::cpu::Here;
+use super::task;
 
 /// Fewest places of a ring.
 const MIN_PLACES: usize = 64;
@@ -26,11 +29,20 @@ const PAUSE: usize = 1024;
 ///
 /// # Invariants
 ///
-/// Only the ring's own CPU writes to `written` and to the slots, with softirqs and preemption off: to the
-/// slot of number `written`, before it counts that.
+/// Only the ring's own CPU writes, with preemption off. It may be interrupted by a softirq that does so, which
+/// finds a `depth` other than 0, leaves it so, and comes to its end before the other goes on. Whoever has
+/// taken a number from `begun`, which is less than `written` and the number of slots together, has its slot to
+/// himself until `written` is more than that.
 #[repr(align(64))]
 pub(crate) struct Ring {
+    /// How many entries were begun.
+    begun: Atomic<u64>,
+    /// How many are there, and whole.
     written: Atomic<u64>,
+    /// How many more there would have been, but for those that somebody was still writing.
+    refused: Atomic<u64>,
+    /// How many writers have begun and not come to an end.
+    depth: Atomic<u32>,
     /// A power of two of them.
     slots: KVVec<UnsafeCell<[u64; WORDS]>>,
 }
@@ -51,7 +63,10 @@ impl Ring {
         }
         // INVARIANT: Nobody writes yet.
         Ok(Self {
+            begun: Atomic::new(0),
             written: Atomic::new(0),
+            refused: Atomic::new(0),
+            depth: Atomic::new(0),
             slots,
         })
     }
@@ -65,25 +80,136 @@ impl Ring {
 
     /// # Safety
     ///
-    /// The caller must be on the ring's CPU, with softirqs and preemption off, and not in a hard interrupt.
+    /// The caller must be on the ring's CPU, with preemption off, and not in a hard interrupt.
     #[inline]
     unsafe fn push(&self, record: &Record) {
-        let number = self.written.load(Relaxed);
-        // Who copies any of the new words must find that the entry before is counted.
-        smp_mb(Write);
-        if let Some(slot) = self.slot(number) {
-            let to = slot.get().cast::<u64>();
-            // Word by word: a call of memcpy() takes longer.
-            for (place, word) in record.0.into_iter().enumerate() {
-                // SAFETY: The slot is valid, and has as many words as the record.
-                // INVARIANT: The caller promises that nobody else writes: a softirq would have to interrupt
-                // this, a thread (softirqs are threads on PREEMPT_RT) to preempt it. It is counted below.
-                unsafe { to.add(place).write_volatile(word) };
+        // SAFETY: By the invariant whoever else writes these on this CPU does so between two instructions
+        // of this, from his beginning to his end, and leaves the depth as it was. The rest of them reads.
+        unsafe {
+            let depth = once::read(&self.depth);
+            // Whoever is interrupted has his slot to himself.
+            if depth != 0 && self.unpublished() >= self.slots.len() as u64 {
+                let refused = once::read(&self.refused);
+                once::write(&self.refused, refused.wrapping_add(1));
+                return;
+            }
+            once::write(&self.depth, depth.wrapping_add(1));
+            let number = once::take(&self.begun);
+            // Who copies any of the new words must find that this has begun.
+            smp_wmb();
+            if let Some(slot) = self.slot(number) {
+                let to = slot.get().cast::<u64>();
+                // Word by word: a call of memcpy() takes longer.
+                for (place, word) in record.0.into_iter().enumerate() {
+                    // INVARIANT: The number is nobody else's.
+                    to.add(place).write_volatile(word);
+                }
+            }
+            // Who has interrupted somebody leaves it to him, whose entry comes before.
+            if depth == 0 {
+                self.publish();
+            } else {
+                once::write(&self.depth, depth);
             }
         }
-        // Who finds it counted must find all of its words.
-        smp_mb(Write);
-        self.written.store(number.wrapping_add(1), Relaxed);
+    }
+
+    /// How many were begun that others do not know of.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::push`].
+    #[inline(always)]
+    unsafe fn unpublished(&self) -> u64 {
+        // SAFETY: As there.
+        let (begun, written) = unsafe { (once::read(&self.begun), once::read(&self.written)) };
+        begun.wrapping_sub(written)
+    }
+
+    /// Says that all that was begun is written.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::push`], and nobody is interrupted who writes.
+    #[inline(always)]
+    unsafe fn publish(&self) {
+        // SAFETY: As above.
+        unsafe {
+            loop {
+                let begun = once::read(&self.begun);
+                // Who finds it counted must find all of its words.
+                smp_wmb();
+                once::write(&self.written, begun);
+                once::write(&self.depth, 0);
+                // Who came in between has left it to this.
+                if once::read(&self.begun) == begun {
+                    break;
+                }
+                once::write(&self.depth, 1);
+            }
+        }
+    }
+}
+
+/// `smp_wmb()`: what is written before is seen before what is written behind it.
+#[inline(always)]
+fn smp_wmb() {
+    // The processor sees to it. The kernel crate's is a call.
+    #[cfg(target_arch = "x86_64")]
+    compiler_fence(Ordering::SeqCst);
+    #[cfg(not(target_arch = "x86_64"))]
+    kernel::sync::barrier::smp_mb(kernel::sync::barrier::Write);
+}
+
+/// `READ_ONCE()` and the like of numbers that only this CPU writes. The kernel crate's functions are calls.
+mod once {
+    use super::*;
+
+    /// `READ_ONCE()`
+    ///
+    /// # Safety
+    ///
+    /// Only this CPU writes the number.
+    #[inline(always)]
+    pub(super) unsafe fn read<T: AtomicType>(number: &Atomic<T>) -> T {
+        // SAFETY: The pointer is valid, and the caller promises that nobody else writes.
+        unsafe { number.as_ptr().read_volatile() }
+    }
+
+    /// `WRITE_ONCE()`
+    ///
+    /// # Safety
+    ///
+    /// Only this CPU writes the number.
+    #[inline(always)]
+    pub(super) unsafe fn write<T: AtomicType>(number: &Atomic<T>, value: T) {
+        // SAFETY: The pointer is valid. Others read it by atomic functions, to which this is one.
+        unsafe { number.as_ptr().write_volatile(value) };
+    }
+
+    /// Adds one; what it was before.
+    ///
+    /// # Safety
+    ///
+    /// Only this CPU writes the number.
+    #[inline(always)]
+    pub(super) unsafe fn take(number: &Atomic<u64>) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut taken = 1u64;
+            // SAFETY: The pointer is valid. One instruction: what interrupts this comes before it or behind it.
+            unsafe {
+                core::arch::asm!(
+                    "xadd qword ptr [{}], {}",
+                    in(reg) number.as_ptr(),
+                    inout(reg) taken,
+                    options(nostack),
+                );
+            }
+            taken
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        number.fetch_add(1u64, Relaxed)
     }
 }
 
@@ -92,6 +218,10 @@ impl ring::Ring for Ring {
 
     fn written(&self) -> u64 {
         self.written.load(Acquire)
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     fn places(&self) -> u64 {
@@ -105,9 +235,9 @@ impl ring::Ring for Ring {
         Some(Record(unsafe { slot.get().read_volatile() }))
     }
 
-    fn written_after_copy(&self) -> u64 {
+    fn begun_after_copy(&self) -> u64 {
         smp_mb(Read);
-        self.written.load(Relaxed)
+        self.begun.load(Relaxed)
     }
 }
 
@@ -147,13 +277,10 @@ impl Rings {
     /// Writes a record to this CPU's ring. Softirq or process context, with interrupts on.
     #[inline]
     pub(crate) fn write(&self, record: &Record) {
-        // SAFETY: Nothing is required but the call below.
-        let cpu = unsafe { bindings::ctrfw_cpu_begin() };
-        if let Some(ring) = self.0.get(cpu as usize) {
-            // SAFETY: We are on that CPU until the call below, with softirqs and preemption off.
+        let here = Here::enter();
+        if let Some(ring) = self.0.get(here.number()) {
+            // SAFETY: We are on that CPU as long as `here` is there, with preemption off.
             unsafe { ring.push(record) };
         }
-        // SAFETY: Ends what the call above began.
-        unsafe { bindings::ctrfw_cpu_end() };
     }
 }

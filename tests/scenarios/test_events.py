@@ -28,7 +28,7 @@ STAMP = re.compile(r"\[ *(\d+\.\d{6})\] ")
 LOST = re.compile(r"ctrfw: trace: (\d+) events lost on CPU (\d+)")
 # A ring that has 64 places, of which one is always being written.
 SMALL = {"trace_bytes": 1}
-KEPT = 63
+KEPT = 64
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,21 @@
 //! Rings of entries: each is written by one, and read by any number, each of whom goes on from where
 //! he is.
 //!
-//! Who writes waits for nobody: the newest entry takes the place of the oldest. Who reads copies an
-//! entry, looks whether it was overwritten meanwhile, and counts those that he came too late for. So
-//! each entry is either read or counted, by each reader.
+//! Who writes waits for nobody: the newest entry takes the place of the oldest. He says that he begins
+//! with an entry, and when it is written, or with some more: an interrupt may write others before he comes
+//! to an end. Who reads copies an entry, looks whether anybody has begun to overwrite it meanwhile, and
+//! counts those that he came too late for. So each entry is either read or counted, by each reader.
 
 /// A ring.
 pub trait Ring {
     /// What it is of. Of an entry that is overwritten while it is copied the copy may be anything.
     type Entry: Timed;
 
-    /// How many entries have been written since the beginning. Who is told so sees them.
+    /// How many entries there have been since the beginning, all of them written. Who is told so sees them.
     fn written(&self) -> u64;
+
+    /// How many more there have been for which there was no place, as too many before them were not written.
+    fn refused(&self) -> u64;
 
     /// How many places there are.
     fn places(&self) -> u64;
@@ -21,8 +25,9 @@ pub trait Ring {
     /// Copies what is in the place of entry `number`.
     fn copy(&self, number: u64) -> Option<Self::Entry>;
 
-    /// [`Ring::written`], but as it is after all copying that comes before in the program.
-    fn written_after_copy(&self) -> u64;
+    /// How many entries were begun, some of which may still be being written, as it is after all copying that
+    /// comes before in the program.
+    fn begun_after_copy(&self) -> u64;
 }
 
 /// Something that happened at a time.
@@ -42,46 +47,45 @@ pub struct Place<E> {
     front: Option<E>,
     /// Whether it is to be told.
     ready: bool,
-    /// How many were overwritten before `front` was copied, of which nobody has been told.
+    /// How many were overwritten before `front` was copied, or refused, of which nobody has been told.
     lost: u64,
+    /// How many had been refused when the reader looked last.
+    refused: u64,
 }
 
 impl<E: Timed> Place<E> {
     /// At the oldest entry that is still there.
     pub fn oldest<R: Ring<Entry = E>>(ring: &R) -> Self {
-        let written = ring.written();
         Self {
-            next: oldest(written, ring),
-            seen: written,
+            next: oldest(ring.begun_after_copy(), ring),
+            seen: ring.written(),
             front: None,
             ready: false,
             lost: 0,
+            refused: ring.refused(),
         }
     }
 
     /// Goes behind the newest entry; how many entries were to be told or to be counted as lost.
     pub fn skip<R: Ring<Entry = E>>(&mut self, ring: &R) -> u64 {
         let written = ring.written();
-        let skipped = self.until(written);
+        let skipped = self.waiting(ring);
         *self = Self {
-            next: written,
+            next: self.next.max(written),
             seen: written,
             front: None,
             ready: false,
             lost: 0,
+            refused: ring.refused(),
         };
         skipped
     }
 
     /// How many entries there are to be told or to be counted as lost.
     pub fn waiting<R: Ring<Entry = E>>(&self, ring: &R) -> u64 {
-        self.until(ring.written())
-    }
-
-    /// The same, of the first `written` entries.
-    fn until(&self, written: u64) -> u64 {
-        written
+        ring.written()
             .saturating_sub(self.next)
+            .saturating_add(ring.refused().saturating_sub(self.refused))
             .saturating_add(self.ready.into())
             .saturating_add(self.lost)
     }
@@ -91,28 +95,35 @@ impl<E: Timed> Place<E> {
         if self.ready {
             return;
         }
-        let mut written = self.seen;
-        while self.next < written {
-            let first = oldest(written, ring);
+        let refused = ring.refused();
+        self.lost = self
+            .lost
+            .saturating_add(refused.saturating_sub(self.refused));
+        self.refused = refused;
+        let mut begun = self.seen;
+        loop {
+            let first = oldest(begun, ring);
             self.lost = self.lost.saturating_add(first.saturating_sub(self.next));
             self.next = self.next.max(first);
+            if self.next >= self.seen {
+                return;
+            }
             self.front = ring.copy(self.next);
-            written = ring.written_after_copy();
-            // Else it has gone while it was copied.
-            if self.next >= oldest(written, ring) {
+            begun = ring.begun_after_copy();
+            if self.next >= oldest(begun, ring) {
                 self.next = self.next.saturating_add(1);
                 self.ready = self.front.is_some();
                 return;
             }
+            // It has gone while it was copied.
+            self.seen = ring.written();
         }
     }
 }
 
-/// The number of the oldest entry that nobody overwrites while so many have been written: in the place
-/// of the one before it the next may be being written already.
-fn oldest<R: Ring>(written: u64, ring: &R) -> u64 {
-    let kept = ring.places().saturating_sub(1);
-    written.saturating_sub(kept)
+/// The number of the oldest entry that nobody has begun to overwrite while so many were begun.
+fn oldest<R: Ring>(begun: u64, ring: &R) -> u64 {
+    begun.saturating_sub(ring.places())
 }
 
 /// What a reader of several rings gets.
