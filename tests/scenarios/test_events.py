@@ -26,7 +26,7 @@ from lib.trace import PREFIX, TraceLine, Tracer, lines_of
 # What a line of the file has before the line of the kernel's log.
 STAMP = re.compile(r"\[ *(\d+\.\d{6})\] ")
 LOST = re.compile(r"ctrfw: trace: (\d+) events lost on CPU (\d+)")
-# A ring that has 64 places, of which one is always being written.
+# A ring has 64 places then.
 SMALL = {"trace_bytes": 1}
 KEPT = 64
 
