@@ -95,7 +95,6 @@ impl Flows {
         let Some(caches) = &self.caches else {
             return Recall::New;
         };
-        // Without it, somebody who has it now was interrupted, and this packet is not remembered.
         let Some(mut cache) = caches.own(here) else {
             // Somebody who has it now was interrupted, and this packet is not remembered.
             return Recall::New;

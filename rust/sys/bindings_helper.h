@@ -6,7 +6,6 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
-#include <linux/percpu.h>
 #include <linux/poll.h>
 #include <linux/proc_fs.h>
 #include <linux/random.h>

@@ -10,8 +10,6 @@ use core::cell::UnsafeCell;
 use kernel::alloc::Vec;
 use kernel::cpu::nr_cpu_ids;
 use kernel::prelude::*;
-#[cfg(not(target_arch = "x86_64"))]
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
 use super::cpu::Here;
@@ -178,14 +176,9 @@ impl Counters {
 #[inline(always)]
 unsafe fn add(number: *mut u64, more: u64) {
     // One instruction: what interrupts this, and may count as well, comes before it or behind it.
-    #[cfg(target_arch = "x86_64")]
+    //
     // SAFETY: The caller promises that the pointer is valid.
     unsafe {
         core::arch::asm!("add qword ptr [{}], {}", in(reg) number, in(reg) more, options(nostack));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    // SAFETY: The caller promises that the pointer is valid; all that write to it do so by this.
-    unsafe {
-        Atomic::from_ptr(number).add(more, Relaxed);
     }
 }

@@ -639,13 +639,16 @@ int ctrfw_receiver_cgroups(const struct ctrfw_sk_lookup *lookup, struct sk_buff 
 
 /*
  * So many bytes, and no more pages than that takes; as for kvmalloc(), in one
- * piece if that is easily had. Sleeps.
+ * piece if that is easily had. What is very large may take some more, so that
+ * it can be mapped in large pieces. Sleeps.
  */
 void *ctrfw_pages_alloc(size_t size)
 {
 	const gfp_t gfp = (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN;
 	void *pages = NULL;
 
+	if (size >= 16 * PMD_SIZE)
+		return vmalloc_huge(size, GFP_KERNEL | __GFP_NOWARN);
 	if (size <= PAGE_SIZE << MAX_PAGE_ORDER)
 		pages = alloc_pages_exact(size, gfp);
 	if (!pages)

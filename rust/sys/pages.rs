@@ -30,11 +30,11 @@ fn is_large(layout: Layout) -> bool {
 }
 
 // SAFETY: Memory stays as it is until it is freed. Whose it is, `KVmalloc`'s or not, its layout tells, which
-// is the same for all functions.
+// is the same for all functions. Large memory is there for no other flags than are honoured.
 unsafe impl Allocator for Pages {
     const MIN_ALIGN: usize = KVmalloc::MIN_ALIGN;
 
-    /// For large memory only with [`GFP_KERNEL`].
+    /// For large memory an error with other flags than [`GFP_KERNEL`]. It may be of any node.
     ///
     /// # Safety
     ///
@@ -58,7 +58,7 @@ unsafe impl Allocator for Pages {
             return unsafe { KVmalloc::realloc(old, layout, old_layout, flags, nid) };
         }
         let new = if is_large(layout) {
-            if !flags.contains(GFP_KERNEL) || layout.align() > PAGE_SIZE {
+            if flags != GFP_KERNEL || layout.align() > PAGE_SIZE {
                 return Err(AllocError);
             }
             // SAFETY: The caller may sleep.
@@ -72,8 +72,8 @@ unsafe impl Allocator for Pages {
             return Ok(new);
         };
         let kept = layout.size().min(old_layout.size());
-        // SAFETY: The caller promises that the old memory is valid, and of that layout; the new one is
-        // somebody else's by no means, and has room for so much. Large memory is not `KVmalloc`'s.
+        // SAFETY: The caller promises that the old memory is valid, and of that layout; the new one does not
+        // overlap, and has room for so much. Large memory is not `KVmalloc`'s.
         unsafe {
             new.cast::<u8>().copy_from_nonoverlapping(old, kept);
             if old_is_large {

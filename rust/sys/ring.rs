@@ -3,7 +3,6 @@
 //! Rings of records that each CPU writes for itself, without a lock, and that are read from all.
 
 use core::cell::UnsafeCell;
-#[cfg(target_arch = "x86_64")]
 use core::sync::atomic::{compiler_fence, Ordering};
 
 use ctrfw_core::record::{Record, WORDS};
@@ -30,9 +29,9 @@ const PAUSE: usize = 1024;
 /// # Invariants
 ///
 /// Only the ring's own CPU writes, with preemption off. It may be interrupted by a softirq that does so, which
-/// finds a `depth` other than 0, leaves it so, and comes to its end before the other goes on. Whoever has
-/// taken a number from `begun`, which is less than `written` and the number of slots together, has its slot to
-/// himself until `written` is more than that.
+/// leaves `depth` as it was, and comes to its end before the other goes on. Whoever has taken a number from
+/// `begun` has its slot to himself until he has written it: who interrupts him takes no number as long as so
+/// many as there are slots are begun and not `written`.
 #[repr(align(64))]
 pub(crate) struct Ring {
     /// How many entries were begun.
@@ -154,11 +153,8 @@ impl Ring {
 /// `smp_wmb()`: what is written before is seen before what is written behind it.
 #[inline(always)]
 fn smp_wmb() {
-    // The processor sees to it. The kernel crate's is a call.
-    #[cfg(target_arch = "x86_64")]
+    // An x86 processor sees to it. The kernel crate's is a call.
     compiler_fence(Ordering::SeqCst);
-    #[cfg(not(target_arch = "x86_64"))]
-    kernel::sync::barrier::smp_mb(kernel::sync::barrier::Write);
 }
 
 /// `READ_ONCE()` and the like of numbers that only this CPU writes. The kernel crate's functions are calls.
@@ -194,22 +190,17 @@ mod once {
     /// Only this CPU writes the number.
     #[inline(always)]
     pub(super) unsafe fn take(number: &Atomic<u64>) -> u64 {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let mut taken = 1u64;
-            // SAFETY: The pointer is valid. One instruction: what interrupts this comes before it or behind it.
-            unsafe {
-                core::arch::asm!(
-                    "xadd qword ptr [{}], {}",
-                    in(reg) number.as_ptr(),
-                    inout(reg) taken,
-                    options(nostack),
-                );
-            }
-            taken
+        let mut taken = 1u64;
+        // SAFETY: The pointer is valid. One instruction: what interrupts this comes before it or behind it.
+        unsafe {
+            core::arch::asm!(
+                "xadd qword ptr [{}], {}",
+                in(reg) number.as_ptr(),
+                inout(reg) taken,
+                options(nostack),
+            );
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        number.fetch_add(1u64, Relaxed)
+        taken
     }
 }
 
@@ -274,7 +265,7 @@ impl Rings {
         places.saturating_mul(size_of::<Record>())
     }
 
-    /// Writes a record to this CPU's ring. Softirq or process context, with interrupts on.
+    /// Writes a record to this CPU's ring. Softirq or process context.
     #[inline]
     pub(crate) fn write(&self, record: &Record) {
         let here = Here::enter();

@@ -68,26 +68,41 @@ impl<E: Timed> Place<E> {
 
     /// Goes behind the newest entry; how many entries were to be told or to be counted as lost.
     pub fn skip<R: Ring<Entry = E>>(&mut self, ring: &R) -> u64 {
-        let written = ring.written();
-        let skipped = self.waiting(ring);
+        let (written, refused) = (ring.written(), ring.refused());
+        let skipped = self.until(written, refused);
         *self = Self {
             next: self.next.max(written),
             seen: written,
             front: None,
             ready: false,
             lost: 0,
-            refused: ring.refused(),
+            refused,
         };
         skipped
     }
 
     /// How many entries there are to be told or to be counted as lost.
     pub fn waiting<R: Ring<Entry = E>>(&self, ring: &R) -> u64 {
-        ring.written()
+        self.until(ring.written(), ring.refused())
+    }
+
+    /// The same, of the first `written` entries and the first `refused` ones.
+    fn until(&self, written: u64, refused: u64) -> u64 {
+        written
             .saturating_sub(self.next)
-            .saturating_add(ring.refused().saturating_sub(self.refused))
+            .saturating_add(refused.saturating_sub(self.refused))
             .saturating_add(self.ready.into())
             .saturating_add(self.lost)
+    }
+
+    /// Looks how many entries there are.
+    fn look<R: Ring<Entry = E>>(&mut self, ring: &R) {
+        // In this order: those that were refused are told with entries that were written after that.
+        self.seen = ring.written();
+        let refused = ring.refused();
+        let more = refused.saturating_sub(self.refused);
+        self.lost = self.lost.saturating_add(more);
+        self.refused = refused;
     }
 
     /// Has the next of the entries that were seen in front, if there is one.
@@ -95,11 +110,6 @@ impl<E: Timed> Place<E> {
         if self.ready {
             return;
         }
-        let refused = ring.refused();
-        self.lost = self
-            .lost
-            .saturating_add(refused.saturating_sub(self.refused));
-        self.refused = refused;
         let mut begun = self.seen;
         loop {
             let first = oldest(begun, ring);
@@ -116,7 +126,7 @@ impl<E: Timed> Place<E> {
                 return;
             }
             // It has gone while it was copied.
-            self.seen = ring.written();
+            self.look(ring);
         }
     }
 }
@@ -151,7 +161,7 @@ pub fn next<'a, R: Ring>(
 ) -> Option<Next<&'a R::Entry>> {
     let ring = earliest(places, rings).or_else(|| {
         for (place, ring) in places.iter_mut().zip(rings) {
-            place.seen = ring.written();
+            place.look(ring);
         }
         earliest(places, rings)
     })?;

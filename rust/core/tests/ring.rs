@@ -20,11 +20,19 @@ impl Timed for Pair {
     }
 }
 
-/// An entry of which the first word is in its place.
-#[derive(Clone, Copy)]
-struct Half {
-    number: u64,
-    time: u64,
+/// How far somebody is who writes an entry.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// He says that he is at it.
+    Entered,
+    /// He has taken a number.
+    Taken { number: u64, time: u64 },
+    /// The first word is in its place.
+    Half { number: u64, time: u64 },
+    /// All of it.
+    Whole,
+    /// That is told, and of so many; he does not say any more that he is at it.
+    Told(u64),
 }
 
 /// A ring whose writer makes steps whenever a reader looks.
@@ -33,12 +41,12 @@ struct Model {
     begun: Cell<u64>,
     written: Cell<u64>,
     refused: Cell<u64>,
-    /// What is being written, and what interrupts that.
-    writing: Cell<Option<Half>>,
-    interrupt: Cell<Option<Half>>,
+    /// Who writes, and who has interrupted him.
+    writer: Cell<Option<Stage>>,
+    interrupt: Cell<Option<Stage>>,
     /// The times of the entries to come.
     times: RefCell<Vec<u64>>,
-    /// How many steps the writer makes each time, and whether the first of them is an interrupt; none at the
+    /// How many steps are made each time, and whether the first of them are those of interrupts; none at the
     /// end.
     steps: RefCell<Vec<(u8, bool)>>,
 }
@@ -51,7 +59,7 @@ impl Model {
             begun: Cell::new(0),
             written: Cell::new(0),
             refused: Cell::new(0),
-            writing: Cell::new(None),
+            writer: Cell::new(None),
             interrupt: Cell::new(None),
             times: RefCell::new(times),
             steps: RefCell::new(steps),
@@ -62,36 +70,59 @@ impl Model {
         number as usize % self.slots.borrow().len()
     }
 
-    /// Begins with an entry, if there is one to come.
-    fn begin(&self) -> Option<Half> {
-        let time = self.times.borrow_mut().pop()?;
-        let number = self.begun.replace(self.begun.get() + 1);
-        let place = self.place(number);
-        self.slots.borrow_mut()[place].0 = time;
-        Some(Half { number, time })
+    /// Whether an interrupt finds that somebody is at it.
+    fn is_writing(&self) -> bool {
+        !matches!(self.writer.get(), None | Some(Stage::Told(_)))
     }
 
-    /// Writes the second word.
-    fn end(&self, half: Half) {
-        let place = self.place(half.number);
-        self.slots.borrow_mut()[place].1 = half.time;
+    /// What one who is so far does next; `alone` if he has interrupted nobody.
+    fn next(&self, stage: Stage, alone: bool) -> Option<Stage> {
+        match stage {
+            Stage::Entered => {
+                let Some(time) = self.times.borrow_mut().pop() else {
+                    // Interrupts had the last ones.
+                    return alone.then_some(Stage::Whole);
+                };
+                let number = self.begun.replace(self.begun.get() + 1);
+                Some(Stage::Taken { number, time })
+            }
+            Stage::Taken { number, time } => {
+                let place = self.place(number);
+                self.slots.borrow_mut()[place].0 = time;
+                Some(Stage::Half { number, time })
+            }
+            Stage::Half { number, time } => {
+                let place = self.place(number);
+                self.slots.borrow_mut()[place].1 = time;
+                alone.then_some(Stage::Whole)
+            }
+            Stage::Whole => {
+                self.written.set(self.begun.get());
+                Some(Stage::Told(self.begun.get()))
+            }
+            // Somebody came in between.
+            Stage::Told(begun) if begun != self.begun.get() => Some(Stage::Whole),
+            Stage::Told(_) => None,
+        }
     }
 
-    /// One step of the writer, or of who interrupts him: the first word of an entry, or the second.
+    /// One step of the writer, or of who interrupts him.
     fn step(&self, interrupt: bool) {
-        if let Some(half) = self.interrupt.take() {
-            self.end(half);
-        } else if self.writing.get().is_none() {
-            self.writing.set(self.begin());
-        } else if interrupt && self.begun.get() - self.written.get() >= self.places() {
-            let refused = self.times.borrow_mut().pop();
-            self.refused
-                .set(self.refused.get() + u64::from(refused.is_some()));
-        } else if interrupt {
-            self.interrupt.set(self.begin());
-        } else if let Some(half) = self.writing.take() {
-            self.end(half);
-            self.written.set(self.begun.get());
+        let more = !self.times.borrow().is_empty();
+        if let Some(stage) = self.interrupt.take() {
+            self.interrupt.set(self.next(stage, !self.is_writing()));
+        } else if interrupt && more {
+            let unpublished = self.begun.get() - self.written.get();
+            if self.is_writing() && unpublished >= self.places() {
+                self.times.borrow_mut().pop();
+                self.refused.set(self.refused.get() + 1);
+            } else {
+                self.interrupt.set(Some(Stage::Entered));
+            }
+        } else if let Some(stage) = self.writer.get() {
+            self.writer.set(self.next(stage, true));
+        } else if more {
+            self.writer.set(Some(Stage::Entered));
         }
     }
 
@@ -103,7 +134,14 @@ impl Model {
     }
 
     fn is_finished(&self) -> bool {
-        self.times.borrow().is_empty() && self.writing.get().is_none()
+        self.times.borrow().is_empty() && self.writer.get().or(self.interrupt.get()).is_none()
+    }
+
+    /// Makes steps until there is nothing more to be done, none of them an interrupt's.
+    fn finish(&self) {
+        while !self.is_finished() {
+            self.step(false);
+        }
     }
 }
 
@@ -153,7 +191,7 @@ fn times(gaps: Vec<u64>, ring: u64) -> Vec<u64> {
 type Steps = Vec<(u8, bool)>;
 
 fn model() -> impl Strategy<Value = (Vec<Vec<u64>>, Vec<Steps>, u32)> {
-    let ring = (vec(0..50u64, 0..60), vec((0..9u8, any::<bool>()), 0..160));
+    let ring = (vec(0..50u64, 0..60), vec((0..20u8, any::<bool>()), 0..160));
     (vec(ring, 1..4), 1..5u32).prop_map(|(rings, log)| {
         let (gaps, steps): (Vec<_>, Vec<_>) = rings.into_iter().unzip();
         let gaps = gaps.into_iter().zip(0..);
@@ -167,7 +205,7 @@ proptest! {
 
     /// Each entry is told whole and once, or counted, in the ring's order.
     #[test]
-    fn told_or_counted((times, steps, log) in model()) {
+    fn told_or_counted((times, steps, log) in model(), skips in vec(prop::bool::weighted(0.05), 0..200)) {
         let rings: Vec<Model> = times
             .iter()
             .zip(steps)
@@ -179,8 +217,14 @@ proptest! {
         });
         let before: Vec<u64> = before.collect();
         let mut told = vec![Vec::new(); rings.len()];
+        let mut skips = skips.into_iter();
         let mut lost = vec![0; rings.len()];
         loop {
+            if skips.next() == Some(true) {
+                let all = places.iter_mut().zip(&rings).zip(&mut lost);
+                all.for_each(|((place, ring), lost)| *lost += place.skip(ring));
+            }
+            let finished = rings.iter().all(Model::is_finished);
             match next(&mut places, &rings) {
                 Some(Next::Entry(&Pair(first, second))) => {
                     prop_assert_eq!(first, second, "half of one and half of another");
@@ -190,7 +234,7 @@ proptest! {
                     prop_assert!(count > 0);
                     lost[ring] += count;
                 }
-                None if rings.iter().all(Model::is_finished) => break,
+                None if finished => break,
                 None => rings.iter().for_each(|ring| ring.step(false)),
             }
         }
@@ -198,6 +242,7 @@ proptest! {
             prop_assert!(told[ring].is_sorted_by(|a, b| a < b));
             prop_assert!(told[ring].iter().all(|time| times.contains(time)));
             let skipped = times.len() as u64 - told[ring].len() as u64 - lost[ring];
+            prop_assert_eq!(places[ring].waiting(&rings[ring]), 0);
             // Only what was gone before the reader came is neither.
             prop_assert!(skipped <= before[ring]);
         }
@@ -207,9 +252,7 @@ proptest! {
 /// A ring of four places whose writer has finished.
 fn finished(times: &[u64]) -> Model {
     let ring = Model::new(4, times.to_vec(), Vec::new());
-    while !ring.is_finished() {
-        ring.step(false);
-    }
+    ring.finish();
     ring
 }
 
@@ -232,7 +275,7 @@ fn the_exact_number_is_lost() {
     let ring = Model::new(4, (1..=10).collect(), Vec::new());
     let mut places = [Place::oldest(&ring)];
     let rings = [ring];
-    (0..20).for_each(|_| rings[0].step(false));
+    rings[0].finish();
     assert_eq!(places[0].waiting(&rings[0]), 10);
     let lost = Next::Lost { ring: 0, count: 6 };
     assert_eq!(
@@ -263,13 +306,13 @@ fn who_comes_late_has_lost_nothing() {
 fn interrupted_for_long() {
     let rings = [Model::new(4, (1..=9).collect(), Vec::new())];
     let mut places = [Place::oldest(&rings[0])];
-    rings[0].step(false);
-    // Three more have places, of two steps each, and four have none.
-    (0..10).for_each(|_| rings[0].step(true));
+    // He has a number.
+    (0..2).for_each(|_| rings[0].step(false));
+    // Three have places, at four steps each, and four have none.
+    (0..16).for_each(|_| rings[0].step(true));
     assert_eq!(all(&mut places, &rings), []);
     assert_eq!(places[0].waiting(&rings[0]), 4);
-    rings[0].step(false);
-    (0..2).for_each(|_| rings[0].step(false));
+    rings[0].finish();
     let lost = Next::Lost { ring: 0, count: 5 };
     assert_eq!(
         all(&mut places, &rings),
