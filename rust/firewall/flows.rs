@@ -89,6 +89,12 @@ impl Flows {
         self.memory
     }
 
+    /// Whether anything is remembered at all.
+    #[inline(always)]
+    pub(super) fn are_kept(&self) -> bool {
+        self.caches.is_some()
+    }
+
     /// What `table` has decided about such packets, or whether that is to be remembered. Any context.
     #[inline(always)]
     pub(super) fn find(&self, here: &Here, table: &Table, trail: &Trail<'_>) -> Recall {

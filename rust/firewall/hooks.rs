@@ -63,7 +63,6 @@ impl Handler for Hooks {
         };
         let table = firewall.table.read(read_side);
         if trace::enabled() {
-            firewall.stats.seen(&Here::enter(), hook);
             let table = table.filter(|table| !table.is_empty());
             return firewall.judge(table, skb, state, None);
         }
@@ -120,17 +119,18 @@ impl Firewall {
     ) -> Verdict {
         // May take memory, which with preemption off may not be on PREEMPT_RT.
         let Some(trail) = Trail::of((hook, family), skb, state, around) else {
-            self.stats.seen(&Here::enter(), hook);
             return self.judge(Some(table), skb, state, None);
         };
-        let here = Here::enter();
-        self.stats.seen(&here, hook);
-        let recall = self.flows.find(&here, table, &trail);
-        if let Recall::Known(outcome) = recall {
-            return self.carry_out(&here, table, hook, outcome, trail.len);
+        let mut again = false;
+        if self.flows.are_kept() {
+            let here = Here::enter();
+            let recall = self.flows.find(&here, table, &trail);
+            if let Recall::Known(outcome) = recall {
+                return self.carry_out(&here, table, hook, outcome, trail.len);
+            }
+            again = recall == Recall::Again;
         }
-        drop(here);
-        self.look(table, skb, state, (trail, recall == Recall::Again))
+        self.look(table, skb, state, (trail, again))
     }
 
     /// The same of a packet that is not remembered, but shall be if that is told. Any context, under RCU.
@@ -152,7 +152,7 @@ impl Firewall {
         self.carry_out(&Here::enter(), table, state.hook(), outcome, trail.len)
     }
 
-    /// Does what was decided about a packet of `len` bytes. Any context.
+    /// Counts a packet of `len` bytes, and does what was decided about it. Any context.
     #[inline(always)]
     fn carry_out(
         &self,
@@ -162,6 +162,7 @@ impl Firewall {
         outcome: Outcome,
         len: u32,
     ) -> Verdict {
+        self.stats.seen(here, hook);
         table.add(here, outcome.slot, len);
         if outcome.dropped {
             self.stats.dropped(here, hook);
@@ -176,15 +177,14 @@ impl Firewall {
     fn look_around(&self, table: &Table, skb: &SkBuff, state: &HookState<'_>) -> Verdict {
         let mut around = Around::default();
         if !around.look(table, skb, state) {
-            self.stats.seen(&Here::enter(), state.hook());
             return self.judge(Some(table), skb, state, None);
         }
         let place = (state.hook(), state.family());
         self.recall(table, place, skb, state, &around)
     }
 
-    /// Judges a packet by the table, and traces it; what was decided is remembered if there is a `trail`.
-    /// Softirq or process context, under RCU.
+    /// Counts a packet, judges it by the table, and traces it; what was decided is remembered if there is a
+    /// `trail`. Softirq or process context, under RCU.
     ///
     /// Out of line, as it has a large stack frame.
     #[inline(never)]
@@ -195,6 +195,7 @@ impl Firewall {
         state: &HookState<'_>,
         trail: Option<&Trail<'_>>,
     ) -> Verdict {
+        self.stats.seen(&Here::enter(), state.hook());
         let headers = Headers::parse(state.family(), &skb.network());
         let tracing = trace::enabled();
         // A trace may have begun only now.

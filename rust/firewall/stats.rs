@@ -5,11 +5,11 @@
 use ctrfw_core::hook::Hook;
 use kernel::prelude::*;
 
-use crate::sys::counters::Counters;
+use crate::sys::counters::Tally;
 use crate::sys::cpu::Here;
 
 /// Per hook: packets seen, dropped, not parsed, and not dropped only because of an audit.
-pub(crate) struct Stats(Counters);
+pub(crate) struct Stats(Tally<COUNT>);
 
 /// What is counted; the discriminant is the place among a hook's counters.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ enum Kind {
 }
 
 const KINDS: usize = 4;
+
+const COUNT: usize = Hook::COUNT.wrapping_mul(KINDS);
 
 /// The packets of one hook.
 pub(crate) struct HookStats {
@@ -37,7 +39,7 @@ pub(crate) struct HookStats {
 impl Stats {
     /// All zero. Process context.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self(Counters::new(Hook::COUNT.saturating_mul(KINDS))?))
+        Ok(Self(Tally::new()?))
     }
 
     #[inline(always)]
@@ -70,7 +72,7 @@ impl Stats {
 
     /// What has been counted at `hook`.
     pub(crate) fn at(&self, hook: Hook) -> HookStats {
-        let sum = |kind| self.0.sum(Self::index(hook, kind)).packets;
+        let sum = |kind| self.0.sum(Self::index(hook, kind));
         HookStats {
             seen: sum(Kind::Seen),
             dropped: sum(Kind::Dropped),

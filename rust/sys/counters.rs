@@ -53,7 +53,9 @@ const FIRST: usize = 32;
 /// Some counters, those of one CPU behind those of the other.
 struct Chunk {
     counts: Vec<UnsafeCell<Count>, Pages>,
-    /// How many of [`CHUNK`] are not there, at its beginning.
+    /// How many a CPU has
+    each: usize,
+    /// How many of [`CHUNK`] are not there, at its beginning
     missing: usize,
 }
 
@@ -71,15 +73,19 @@ impl Chunk {
             }
             task::cond_resched();
         }
-        Ok(Self { counts, missing })
+        Ok(Self {
+            counts,
+            each,
+            missing,
+        })
     }
 
     /// The count of a CPU at the counter that is the `place`th of [`CHUNK`].
     #[inline(always)]
     fn of(&self, cpu: usize, place: usize) -> Option<&UnsafeCell<Count>> {
-        let first = cpu.wrapping_mul(CHUNK.wrapping_sub(self.missing));
-        let place = first.wrapping_add(place).wrapping_sub(self.missing);
-        self.counts.get(place)
+        let place = place.wrapping_sub(self.missing);
+        self.counts
+            .get(cpu.wrapping_mul(self.each).wrapping_add(place))
     }
 }
 
@@ -139,15 +145,6 @@ impl Counters {
         }
     }
 
-    /// Counts one packet at counter `index`, and not its bytes. Any context.
-    #[inline(always)]
-    pub(crate) fn increment(&self, here: &Here, index: usize) {
-        if let Some(count) = self.of(here.number(), index) {
-            // SAFETY: As above.
-            unsafe { add(&raw mut (*count.get()).packets, 1) };
-        }
-    }
-
     /// What all CPUs have counted at counter `index`. Any context.
     pub(crate) fn sum(&self, index: usize) -> Count {
         let cpus = 0..nr_cpu_ids() as usize;
@@ -164,6 +161,46 @@ impl Counters {
         let counts = self.0.iter().map(|chunk| chunk.counts.len());
         let counts = counts.fold(0, usize::saturating_add);
         counts.saturating_mul(size_of::<Count>())
+    }
+}
+
+/// A few numbers of each CPU, known when this is compiled.
+pub(crate) struct Tally<const N: usize>(KVVec<Row<N>>);
+
+/// Those of one CPU, on cache lines of their own.
+#[repr(align(64))]
+struct Row<const N: usize>([UnsafeCell<u64>; N]);
+
+// SAFETY: A number is changed by its CPU only, with an instruction each, and read as it is by volatile reads.
+unsafe impl<const N: usize> Sync for Row<N> {}
+
+impl<const N: usize> Tally<N> {
+    /// All zero. Process context; may sleep.
+    pub(crate) fn new() -> Result<Self> {
+        let cpus = nr_cpu_ids() as usize;
+        let mut rows = KVVec::with_capacity(cpus, GFP_KERNEL)?;
+        for _ in 0..cpus {
+            rows.push(Row([const { UnsafeCell::new(0) }; N]), GFP_KERNEL)?;
+        }
+        Ok(Self(rows))
+    }
+
+    /// Counts one at number `index`. Any context.
+    #[inline(always)]
+    pub(crate) fn increment(&self, here: &Here, index: usize) {
+        let row = self.0.get(here.number());
+        if let Some(number) = row.and_then(|row| row.0.get(index)) {
+            // SAFETY: The number lives, is this CPU's, and this stays here.
+            unsafe { add(number.get(), 1) };
+        }
+    }
+
+    /// What all CPUs have counted at number `index`. Any context.
+    pub(crate) fn sum(&self, index: usize) -> u64 {
+        let numbers = self.0.iter().filter_map(|row| row.0.get(index));
+        // SAFETY: The number lives. Volatile, as its CPU may change it at any time, with one instruction.
+        let counts = numbers.map(|number| unsafe { number.get().read_volatile() });
+        counts.fold(0, u64::wrapping_add)
     }
 }
 
