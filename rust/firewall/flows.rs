@@ -89,12 +89,6 @@ impl Flows {
         self.memory
     }
 
-    /// Whether anything is remembered at all.
-    #[inline(always)]
-    pub(super) fn are_kept(&self) -> bool {
-        self.caches.is_some()
-    }
-
     /// What `table` has decided about such packets, or whether that is to be remembered. Any context.
     #[inline(always)]
     pub(super) fn find(&self, here: &Here, table: &Table, trail: &Trail<'_>) -> Recall {
@@ -113,9 +107,8 @@ impl Flows {
 
     /// Remembers what `table` has decided about such packets, on this CPU. Any context.
     #[inline(never)]
-    pub(super) fn remember(&self, table: &Table, trail: &Trail<'_>, outcome: Outcome) {
-        let here = Here::enter();
-        let cache = self.caches.as_ref().and_then(|caches| caches.own(&here));
+    pub(super) fn remember(&self, here: &Here, table: &Table, trail: &Trail<'_>, outcome: Outcome) {
+        let cache = self.caches.as_ref().and_then(|caches| caches.own(here));
         if let Some(mut cache) = cache {
             let hash = self.hash(table, trail);
             cache.remember(table.generation, hash, &trail.key, outcome);

@@ -121,16 +121,12 @@ impl Firewall {
         let Some(trail) = Trail::of((hook, family), skb, state, around) else {
             return self.judge(Some(table), skb, state, None);
         };
-        let mut again = false;
-        if self.flows.are_kept() {
-            let here = Here::enter();
-            let recall = self.flows.find(&here, table, &trail);
-            if let Recall::Known(outcome) = recall {
-                return self.carry_out(&here, table, hook, outcome, trail.len);
-            }
-            again = recall == Recall::Again;
+        let here = Here::enter();
+        let recall = self.flows.find(&here, table, &trail);
+        if let Recall::Known(outcome) = recall {
+            return self.carry_out(&here, table, hook, outcome, trail.len);
         }
-        self.look(table, skb, state, (trail, again))
+        self.look(here, table, skb, state, (trail, recall == Recall::Again))
     }
 
     /// The same of a packet that is not remembered, but shall be if that is told. Any context, under RCU.
@@ -138,18 +134,22 @@ impl Firewall {
     #[inline(always)]
     fn look(
         &self,
+        here: Here,
         table: &Table,
         skb: &SkBuff,
         state: &HookState<'_>,
         (trail, remember): (Trail<'_>, bool),
     ) -> Verdict {
+        // With preemption off, as iptables goes through its tables: to enter the CPU twice would take as long as
+        // some of the rules.
         let Some(outcome) = table.first_look(&trail.key, state.net().id()) else {
+            drop(here);
             return self.judge(Some(table), skb, state, remember.then_some(&trail));
         };
         if remember {
-            self.flows.remember(table, &trail, outcome);
+            self.flows.remember(&here, table, &trail, outcome);
         }
-        self.carry_out(&Here::enter(), table, state.hook(), outcome, trail.len)
+        self.carry_out(&here, table, state.hook(), outcome, trail.len)
     }
 
     /// Counts a packet of `len` bytes, and does what was decided about it. Any context.
@@ -270,7 +270,7 @@ impl Firewall {
                 if plain && table.log(decision).is_none() {
                     let dropped = refused;
                     let outcome = Outcome { slot, dropped };
-                    self.flows.remember(table, trail, outcome);
+                    self.flows.remember(&Here::enter(), table, trail, outcome);
                 }
             }
         }
