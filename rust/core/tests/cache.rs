@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::ops::Range;
+
 use common::packet::{CONTAINER, HOST};
 use common::plan::plan;
 use common::text::policy;
@@ -179,17 +181,39 @@ fn secret_of(number: u64) -> Secret {
     }))
 }
 
-/// Asks the cache, and has it remember `value` if it should.
+/// What is remembered where it does not matter what.
+fn passed() -> Outcome {
+    Outcome {
+        slot: slot(0),
+        dropped: false,
+    }
+}
+
+/// Asks the cache, unless it rests, and has it remember `value` if it should.
 fn ask(cache: &mut Cache<Heap>, generation: Generation, key: &Key<'_>, value: Outcome) -> Recall {
-    let hash = Hash::of(&secret(), generation, key);
     if cache.rests() {
         return Recall::New;
     }
+    look(cache, generation, key, value)
+}
+
+/// The same, whether it rests or not.
+fn look(cache: &mut Cache<Heap>, generation: Generation, key: &Key<'_>, value: Outcome) -> Recall {
+    let hash = Hash::of(&secret(), generation, key);
     let recall = cache.find(generation, hash, key);
     if recall == Recall::Again {
         cache.remember(generation, hash, key, value);
     }
     recall
+}
+
+/// Asks for a flow of each of these ports; how many are known.
+fn known(cache: &mut Cache<Heap>, ports: Range<u16>, value: Outcome) -> usize {
+    let known = Recall::Known(value);
+    let generation = Generation::default();
+    ports
+        .filter(|port| ask(cache, generation, &udp_key(*port), value) == known)
+        .count()
 }
 
 #[test]
@@ -231,10 +255,7 @@ fn remembered_from_the_second_time_on() {
 fn each_word_of_a_key_tells_apart() {
     let mut cache = Cache::<Heap>::new(64).unwrap();
     let generation = Generation::default();
-    let value = Outcome {
-        slot: slot(0),
-        dropped: false,
-    };
+    let value = passed();
     let none = Names::default();
     let key = |change: &dyn Fn(&mut Key<'_>)| {
         let mut key = udp_key(1);
@@ -319,31 +340,17 @@ fn many_more_than_there_is_room_for() {
 #[test]
 fn flows_that_take_turns() {
     let mut cache = Cache::<Heap>::new(256).unwrap();
-    let generation = Generation::default();
-    let value = Outcome {
-        slot: slot(0),
-        dropped: false,
-    };
-    let round = |cache: &mut Cache<Heap>| {
-        let ports = 0..64;
-        ports
-            .filter(|port| ask(cache, generation, &udp_key(*port), value) == Recall::Known(value))
-            .count()
-    };
     for _ in 0..300 {
-        round(&mut cache);
+        known(&mut cache, 0..64, passed());
     }
-    assert!(round(&mut cache) >= 60);
+    assert!(known(&mut cache, 0..64, passed()) >= 60);
 }
 
 /// Flows that follow one another, by source, destination or port, spread over the sets whatever the secret.
 #[test]
 fn flows_in_a_row() {
     let generation = Generation::default();
-    let value = Outcome {
-        slot: slot(0),
-        dropped: false,
-    };
+    let value = passed();
     for (number, at) in (0..60u64).flat_map(|number| [(number, 14), (number, 18), (number, 20)]) {
         let secret = secret_of(number);
         let hashes = (0..1000u16).map(|flow| {
@@ -373,36 +380,19 @@ fn flows_in_a_row() {
 #[test]
 fn flood() {
     let mut cache = Cache::<Heap>::new(1024).unwrap();
-    let generation = Generation::default();
-    let value = Outcome {
-        slot: slot(0),
-        dropped: false,
-    };
-    let known = |cache: &mut Cache<Heap>| {
-        let ports = 0..100;
-        let known = Recall::Known(value);
-        ports
-            .filter(|port| ask(cache, generation, &udp_key(*port), value) == known)
-            .count()
-    };
     for _ in 0..100 {
-        known(&mut cache);
+        known(&mut cache, 0..100, passed());
     }
     let mut looked_for = 0;
     for port in 1000..61_000 {
-        if cache.rests() {
-            continue;
-        }
-        looked_for += 1;
-        let key = udp_key(port);
-        let hash = Hash::of(&secret(), generation, &key);
-        if cache.find(generation, hash, &key) == Recall::Again {
-            cache.remember(generation, hash, &key, value);
+        if !cache.rests() {
+            looked_for += 1;
+            look(&mut cache, Generation::default(), &udp_key(port), passed());
         }
     }
     assert!(looked_for < 60_000 / 10, "{looked_for} of 60000");
     // It may be resting; what it has is found when it looks again.
-    let found = (0..400).map(|_| known(&mut cache)).max();
+    let found = (0..400).map(|_| known(&mut cache, 0..100, passed())).max();
     assert!(found > Some(80), "{found:?} of 100");
 }
 
@@ -411,16 +401,13 @@ fn flood() {
 fn as_many_as_there_is_room_for() {
     let mut cache = Cache::<Heap>::new(4096).unwrap();
     let generation = Generation::default();
-    let value = Outcome {
-        slot: slot(0),
-        dropped: false,
-    };
+    let value = passed();
     let mut found = 0;
     for _ in 0..10 {
         found = 0;
         for port in 0..3000 {
             assert!(!cache.rests());
-            let recall = ask(&mut cache, generation, &udp_key(port), value);
+            let recall = look(&mut cache, generation, &udp_key(port), value);
             found += usize::from(recall == Recall::Known(value));
         }
     }
