@@ -82,8 +82,9 @@ impl Ring {
     /// The caller must be on the ring's CPU, with preemption off, and not in a hard interrupt.
     #[inline]
     unsafe fn push(&self, record: &Record) {
-        // SAFETY: By the invariant whoever else writes these on this CPU does so between two instructions
-        // of this, from his beginning to his end, and leaves the depth as it was. The rest of them reads.
+        // SAFETY: Only this CPU writes the numbers, by the invariant: whoever else does interrupts this, comes to
+        // his end before it goes on, and leaves the depth as it was. The slot is valid, and has as many words as
+        // the record. Nobody is interrupted who writes where the depth was 0.
         unsafe {
             let depth = once::read(&self.depth);
             // Whoever is interrupted has his slot to himself.
