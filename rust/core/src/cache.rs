@@ -147,7 +147,7 @@ impl Hash {
         (self.0 >> 16) as u32 as usize
     }
 
-    /// Where it is noted that the key came; other bits than those of the set, in part.
+    /// Among which keys it is noted that the key came; other bits than those of the set, in part.
     #[inline(always)]
     fn visit(self) -> usize {
         (self.0 >> 32) as usize
@@ -161,9 +161,9 @@ pub struct Cache<M: Memory> {
     places: M::List<Place>,
     /// The names in the keys.
     names: M::List<[u64; Names::WORDS]>,
-    /// The prints of keys that came and are not remembered.
-    visits: M::List<u16>,
-    /// One less than the number of sets, which is a power of two.
+    /// The prints of keys that came and are not remembered, the last four of each word, the last one lowest.
+    visits: M::List<u64>,
+    /// One less than the number of sets, and of words of visits, which is a power of two.
     mask: usize,
     /// How many keys were noted.
     turn: usize,
@@ -185,7 +185,7 @@ impl<M: Memory> Cache<M> {
             prints: zeroes::<M, _>(sets)?,
             places: zeroes::<M, _>(places)?,
             names: zeroes::<M, _>(places)?,
-            visits: zeroes::<M, _>(places)?,
+            visits: zeroes::<M, _>(sets)?,
             mask: sets.saturating_sub(1),
             turn: 0,
             patience,
@@ -259,15 +259,21 @@ impl<M: Memory> Cache<M> {
     /// Notes that a key came, and tells whether it came before, not long ago.
     #[inline(always)]
     fn visit(&mut self, hash: Hash) -> bool {
-        let last = self.visits.len().wrapping_sub(1);
-        let Some(visit) = self.visits.get_mut(hash.visit() & last) else {
+        let Some(visits) = self.visits.get_mut(hash.visit() & self.mask) else {
             return false;
         };
-        // Two that are noted in the same place in turn would never be remembered, but for the chance.
+        // More that are noted in one word in turn than it takes would never be remembered, but for the chance.
         self.turn = self.turn.wrapping_add(1);
-        let again = *visit == hash.print() || self.turn % CHANCE == 0;
-        *visit = if again { 0 } else { hash.print() };
-        again
+        let same = same_print(*visits, hash.print());
+        if same == 0 && self.turn % CHANCE != 0 {
+            *visits = (*visits << 16) | u64::from(hash.print());
+            return false;
+        }
+        if same != 0 {
+            let low = same.trailing_zeros() & !15;
+            *visits &= !u64::from(u16::MAX).wrapping_shl(low);
+        }
+        true
     }
 
     /// Whether the names in the key at a place are those of `key`, if these matter.
@@ -308,8 +314,8 @@ impl<M: Memory> Cache<M> {
     }
 }
 
-/// A bit for each place of a set that has this print, the highest of its 16; perhaps also for one behind
-/// the first of them.
+/// A bit for each of four prints that is this one, the highest of its 16; perhaps also for one behind the
+/// first of them.
 #[inline(always)]
 fn same_print(prints: u64, print: u16) -> u64 {
     const ONES: u64 = u64::MAX / u16::MAX as u64;

@@ -336,14 +336,15 @@ fn many_more_than_there_is_room_for() {
     assert!(Cache::<Heap>::new(usize::MAX).unwrap().memory() <= MAX_PLACES * 132);
 }
 
-/// Two that are noted in one place in turn are remembered all the same, sooner or later.
+/// Flows in turn, a quarter as many as there are places, are known when they come for the third time.
 #[test]
 fn flows_that_take_turns() {
-    let mut cache = Cache::<Heap>::new(256).unwrap();
-    for _ in 0..300 {
-        known(&mut cache, 0..64, passed());
+    let mut cache = Cache::<Heap>::new(4096).unwrap();
+    for _ in 0..2 {
+        known(&mut cache, 0..1000, passed());
     }
-    assert!(known(&mut cache, 0..64, passed()) >= 60);
+    let found = known(&mut cache, 0..1000, passed());
+    assert!(found >= 960, "{found} of 1000");
 }
 
 /// Flows that follow one another, by source, destination or port, spread over the sets whatever the secret.
@@ -411,7 +412,7 @@ fn as_many_as_there_is_room_for() {
             found += usize::from(recall == Recall::Known(value));
         }
     }
-    assert!(found > 1500, "{found} of 3000");
+    assert!(found > 2100, "{found} of 3000");
 }
 
 /// A packet, and all that is known of it beside its headers.
