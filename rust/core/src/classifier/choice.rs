@@ -27,7 +27,7 @@ const PORT_BITS: [u8; 4] = [0, 6, 10, 16];
 /// Most slots of a table
 const MOST_SLOTS: usize = 1 << 24;
 
-/// Of so few rules the bits are chosen once only.
+/// Of so few rules the bits are chosen once only, if they tell them apart well.
 const FEW: usize = 100;
 
 /// In how many slots of a table a rule may be, for a node of so many rules. Strange packets need not be quick.
@@ -117,47 +117,64 @@ impl<M: Memory> Chooser<M> {
         }
         let moves = Moves::of(self.sample.iter().copied(), records, roles, class);
 
-        let nothing = Choice {
-            shape: Shape::NOTHING,
-            gain: 0,
-            rules: self.sample.len(),
-            values: 1,
-        };
-        let mut best = nothing;
-        let middle = A::LENGTHS.get(A::LENGTHS.len() / 3).copied().unwrap_or(0);
-        for start in [0, middle] {
-            let shape = Shape {
-                source: start.min(moves.source.1),
-                dest: start.min(moves.dest.1),
+        let count = self.sample.len() as u32;
+        let least = LEAST_GAIN.saturating_mul(count);
+        // Half of what bits gain that tell each from all others.
+        let much = logarithm(count).saturating_mul(count) / 2;
+        let mut best = self.climb(Shape::NOTHING, &moves, records, roles, most)?;
+        // Where there are few rules that mostly takes longer than it gains.
+        if self.sample.len() >= FEW || best.gain <= much {
+            let middle = A::LENGTHS.get(A::LENGTHS.len() / 3).copied().unwrap_or(0);
+            let middle = Shape {
+                source: middle.min(moves.source.1),
+                dest: middle.min(moves.dest.1),
                 ..Shape::NOTHING
             };
-            // Each field in turn is given what is best while the others are as they are.
-            let mut current = self.rate(shape, records, roles, most)?;
-            for _ in 0..2 {
-                let before = current.shape;
-                for tried in Move::all::<A>().filter(|tried| moves.have(*tried)) {
-                    let shape = tried.of(current.shape);
-                    if shape != current.shape {
-                        let choice = self.rate(shape, records, roles, most)?;
-                        if choice.gain > current.gain {
-                            current = choice;
-                        }
+            let other = self.climb(middle, &moves, records, roles, most)?;
+            if other.gain > best.gain {
+                best = other;
+            }
+        }
+        // The first field may be good for a single rule, and so leave nothing for the others to be good for.
+        if best.gain <= least {
+            let mut alone = best;
+            for tried in Move::all::<A>().filter(|tried| moves.have(*tried)) {
+                let choice = self.rate(tried.of(Shape::NOTHING), records, roles, most)?;
+                if choice.gain > alone.gain {
+                    alone = choice;
+                }
+            }
+            best = self.climb(alone.shape, &moves, records, roles, most)?;
+        }
+        Ok((best.gain > least).then_some(best))
+    }
+
+    /// Gives each field in turn what is best while the others are as they are.
+    fn climb<A: Word>(
+        &mut self,
+        from: Shape,
+        moves: &Moves,
+        records: &[Record<A>],
+        roles: &[Role],
+        most: u32,
+    ) -> Result<Choice, NoMemory> {
+        let mut current = self.rate(from, records, roles, most)?;
+        for _ in 0..2 {
+            let before = current.shape;
+            for tried in Move::all::<A>().filter(|tried| moves.have(*tried)) {
+                let shape = tried.of(current.shape);
+                if shape != current.shape {
+                    let choice = self.rate(shape, records, roles, most)?;
+                    if choice.gain > current.gain {
+                        current = choice;
                     }
                 }
-                if current.shape == before {
-                    break;
-                }
             }
-            if current.gain > best.gain {
-                best = current;
-            }
-            // Where there are few rules that takes longer than it gains.
-            if self.sample.len() < FEW {
+            if current.shape == before {
                 break;
             }
         }
-        let least = LEAST_GAIN.saturating_mul(self.sample.len() as u32);
-        Ok((best.gain > least).then_some(best))
+        Ok(current)
     }
 
     /// How well bits tell the records of the sample apart.
