@@ -101,7 +101,7 @@ clean: ## remove what was built here
 		-o -name '*_generated.rs' \) -type f -exec rm -f {} +
 
 .PHONY: distclean
-distclean: clean ## also remove the cache (roots, kernels; a quarter of an hour to make again)
+distclean: clean ## also remove the cache (roots, kernels; half an hour to make again)
 	@. scripts/lib.sh && for dir in "$$CACHE"/*-???????????????? "$$CACHE"/.tmp-* "$$CACHE"/cargo-home; do drop_tree "$$dir"; done
 
 .PHONY: help

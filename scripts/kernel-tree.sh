@@ -20,9 +20,9 @@ stock) fragments=() recipe=$here/stock.sh what="preparing the stock kernel's tre
 uml) fragments=("$here/guest.config" "$here/net.config" "$here/uml.config")
 	# What it mends takes more than one CPU, so uml-debug can do without.
 	patches=("$here/uml-uaccess.patch")
-	recipe=$here/uml.sh what="building the UML kernel (about 6 minutes)" ;;
+	recipe=$here/uml.sh what="building the UML kernel (about 10 minutes)" ;;
 uml-debug) fragments=("$here/guest.config" "$here/net.config" "$here/uml-debug.config")
-	recipe=$here/uml.sh what="building the UML debug kernel (about 9 minutes)" ;;
+	recipe=$here/uml.sh what="building the UML debug kernel (about a quarter of an hour)" ;;
 *) die "usage: kernel-tree.sh stock|uml|uml-debug" ;;
 esac
 

@@ -32,13 +32,15 @@ need_root() {
 	[ "$(id -u)" = 0 ] || die "$1 needs root." "run it with sudo, or as root."
 }
 
-# Ends a background job with everything that it started.
-end_group() {
-	[ -n "$1" ] || return 0
-	{ kill -TERM -- "-$1" && sleep 0.3 && kill -KILL -- "-$1"; } 2>/dev/null || true
+# Ends background jobs with everything that they started.
+end_groups() {
+	local group
+	for group; do
+		[ -z "$group" ] || { kill -TERM -- "-$group" && sleep 0.3 && kill -KILL -- "-$group"; } 2>/dev/null || true
+	done
 }
 job='' beat=''
-trap 'end_group "$job"; end_group "$beat"' EXIT
+trap 'end_groups "$job" "$beat"' EXIT
 trap 'exit 130' INT TERM HUP
 
 # logged NAME WHAT MEND CMD...: runs CMD with its output in build/log/NAME.log,

@@ -58,11 +58,7 @@ try() {
 mkdir -p "$results" "$BUILD/log"
 for row in "${wanted[@]}"; do rm -rf "${results:?}/$row" "$results/$row.status"; done
 pids=()
-end_all() {
-	local pid
-	for pid in "${pids[@]}"; do end_group "$pid"; done
-}
-trap end_all EXIT
+trap 'end_groups "${pids[@]}"' EXIT
 slots=$(($(nproc) * 3 / 2))
 room=$(awk '/^MemAvailable:/ { print int($2 / 1024 / 1024 / 3) }' /proc/meminfo)
 [ "$room" -ge "$slots" ] || slots=$((room > 0 ? room : 1))
