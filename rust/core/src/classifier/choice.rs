@@ -123,7 +123,7 @@ impl<M: Memory> Chooser<M> {
         let much = logarithm(count).saturating_mul(count) / 2;
         let mut best = self.climb(Shape::NOTHING, &moves, records, roles, most)?;
         // Where there are few rules that mostly takes longer than it gains.
-        if self.sample.len() >= FEW || best.gain <= much {
+        if self.sample.len() >= FEW || (best.gain <= much && class.is_plain()) {
             let middle = A::LENGTHS.get(A::LENGTHS.len() / 3).copied().unwrap_or(0);
             let middle = Shape {
                 source: middle.min(moves.source.1),
