@@ -51,5 +51,5 @@ if [ "$peers" != none ] && [ "$peers" != all ]; then
 		sh "$BUILD/bench/classifiers" "$TOP/tests/bench/classifiers.cpp" "$BUILD/bench/pextcuts"
 	args+=(--classifiers "$BUILD/bench/classifiers")
 fi
-logged bench-engine "measuring the policy engine (about a quarter of an hour)" "read the log." \
+logged bench-engine "measuring the policy engine (about 20 minutes)" "read the log." \
 	"$TOP/scripts/in-root.sh" "$root" taskset -c "$cpu" "$program" "${args[@]}" "${extra[@]}"
