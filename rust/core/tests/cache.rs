@@ -336,6 +336,16 @@ fn many_more_than_there_is_room_for() {
     assert!(Cache::<Heap>::new(usize::MAX).unwrap().memory() <= MAX_PLACES * 132);
 }
 
+/// Those that are noted in one word in turn, and are too many for it, are remembered all the same, sooner or later.
+#[test]
+fn flows_that_meet() {
+    let mut cache = Cache::<Heap>::new(256).unwrap();
+    for _ in 0..300 {
+        known(&mut cache, 0..64, passed());
+    }
+    assert!(known(&mut cache, 0..64, passed()) >= 60);
+}
+
 /// Flows in turn, a quarter as many as there are places, are known when they come for the third time.
 #[test]
 fn flows_that_take_turns() {
