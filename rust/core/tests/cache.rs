@@ -344,6 +344,12 @@ fn flows_that_meet() {
         known(&mut cache, 0..64, passed());
     }
     assert!(known(&mut cache, 0..64, passed()) >= 60);
+    let mut cache = Cache::<Heap>::new(256).unwrap();
+    for _ in 0..300 {
+        known(&mut cache, 0..128, passed());
+    }
+    let found = known(&mut cache, 0..128, passed());
+    assert!(found >= 118, "{found} of 128");
 }
 
 /// Flows in turn, a quarter as many as there are places, are known when they come for the third time.
